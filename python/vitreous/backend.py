@@ -1,0 +1,76 @@
+"""Where the arithmetic runs: which compiled module is used and how arrays get to it.
+
+A Backend is made once (``cpu()``, ``cuda(0)`` or ``pick("auto")``) and passed down; there is no current device.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One device: ``lib`` is the compiled module whose functions kernels.py calls."""
+
+    name: str
+    lib: ModuleType
+    n_threads: int
+
+    def empty(self, shape, dtype):
+        return np.empty(shape, dtype)
+
+    def zeros(self, shape, dtype):
+        return np.zeros(shape, dtype)
+
+    def to_device(self, array):
+        return np.ascontiguousarray(array)
+
+    def to_host(self, array):
+        return np.asarray(array)
+
+    def sync(self):
+        """Wait for the device; a CPU kernel has finished when it returns."""
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction-set flags of this CPU as Linux names them; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return next((frozenset(line.split(":")[1].split()) for line in lines if line.startswith("flags")), frozenset())
+
+
+AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+
+def cpu(n_threads: int = 0, instruction_set: str = "auto") -> Backend:
+    """The host CPU.
+
+    Parameters
+    ----------
+    n_threads : threads of every kernel; 0 takes all that the process may use
+    instruction_set : "auto", "avx2" or "avx512"
+
+    Raises  RuntimeError: the CPU lacks AVX2, or AVX-512 where that was asked for.
+    """
+    flags = cpu_flags()
+    wide = AVX512 <= flags
+    if flags and "avx2" not in flags and "asimd" not in flags:
+        raise RuntimeError("this CPU has no AVX2, which vitreous needs (any x86 server since 2015 has it)")
+    if instruction_set == "avx512" and not wide:
+        raise RuntimeError("this CPU has no AVX-512: use instruction_set='auto' or 'avx2'")
+    wide = wide and instruction_set != "avx2"
+    if wide:
+        # OpenBLAS picks its 256-bit kernels on some AVX-512 CPUs, at half the rate; it reads this when it is loaded.
+        os.environ.setdefault("OPENBLAS_CORETYPE", "SKYLAKEX")
+    lib = import_module("vitreous._cpu_avx512" if wide else "vitreous._cpu")
+    n_threads = n_threads or len(os.sched_getaffinity(0))
+    lib.set_num_threads(n_threads)
+    return Backend("cpu", lib, n_threads)
