@@ -1,0 +1,29 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vitreous import backend
+
+
+@pytest.fixture(scope="session")
+def test_data():
+    """Folder of the shared test data, or a skip that says where it was looked for."""
+    places = [os.environ.get("VITREOUS_TEST_DATA"), Path(__file__).parents[2] / "shared" / "data"]
+    for place in places:
+        if place and (Path(place) / "README.md").exists():
+            return Path(place)
+    pytest.skip("no test data: set VITREOUS_TEST_DATA, or put it at ../shared/data")
+
+
+@pytest.fixture(scope="session", params=["avx2", "avx512", "cuda"])
+def be(request):
+    """Every backend that this machine can run."""
+    if request.param == "cuda":
+        pytest.skip("no CUDA backend is built")
+    try:
+        return backend.cpu(2, request.param)
+    except RuntimeError as error:
+        pytest.skip(str(error))
