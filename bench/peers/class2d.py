@@ -1,0 +1,180 @@
+"""2D classification side by side: relion_refine and ours, same particles, same flags, same threads, in one run.
+
+    python bench/peers/class2d.py --work scratch --runs 3 --json class2d.json
+    python bench/peers/class2d.py --work scratch --sizes         growth with box and number of particles, ours only
+    python bench/peers/class2d.py --work scratch --judge scratch/set_... scratch/relion_...     an earlier run's quality
+
+Runs alternate, so that a slow minute of the machine hits both. Where RELION is absent this is said and ours runs alone.
+Cost is of the whole program as the system counts it; quality is judged from the files it wrote (judge.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import files
+import judge
+import machine
+import numpy as np
+import simulate
+
+HERE = Path(__file__).parent
+RELION = "relion_refine"
+# name, heading, format, and whether less is better
+COLUMNS = (("wall_s", "wall s", "9.1f"), ("cpu_s", "CPU s", "9.1f"), ("peak_MiB", "peak MiB", "9.0f"),
+           ("resolution_A", "best A", "8.2f"), ("true_resolution_A", "true A", "8.2f"), ("purity", "purity", "7.3f"),
+           ("n_classes", "classes", "7.0f"), ("n_views", "views", "6.0f"),
+           ("angle_error_deg", "angle deg", "9.2f"), ("shift_error_A", "shift A", "8.2f"))  # fmt: skip
+LEGEND = """best A: the program's own estimate for its best class of at least 3 %. true A: median over those classes of
+FRC = 0.5 with the true projection. purity: share of particles whose view is their class's main one. classes: those of
+at least 3 %. views: true views that are the main one of such a class. angle, shift: median error within a class and
+view."""
+
+
+def flags(o) -> list[str]:
+    """The flags that both programs get."""
+    return (f"--K {o.K} --iter {o.iter} --tau2_fudge 2 --particle_diameter {o.diameter:g} --ctf --zero_mask "
+            "--psi_step 12 --offset_range 5 --offset_step 2 --oversampling 1 --flatten_solvent --norm --scale --pad 2 "
+            f"--pool 30 --j {o.j} --random_seed {o.seed} --preread_images --dont_combine_weights_via_disc").split()
+
+
+def programs(o) -> dict[str, list[str]]:
+    """Name -> command of what is here to run; what is not here is said."""
+    found = {}
+    if not o.sizes and "relion" in o.only:
+        if shutil.which(RELION):
+            found["relion"] = [RELION]
+        else:
+            print(f"{RELION} is not on PATH: ours runs alone (apt install relion)")
+    ours = [sys.executable, "-m", "vitreous", "class2d"]
+    if "vitreous" in o.only:
+        if subprocess.run([*ours, "--help"], capture_output=True).returncode == 0:
+            found["vitreous"] = ours
+        else:
+            print("python -m vitreous class2d does not run here: pip install .")
+    return found
+
+
+def make_set(o, n: int, box: int) -> Path:
+    """The folder of a simulated set, made once per size and seed."""
+    pixel_size_A = 256.0 / box  # one field of view whatever the box
+    folder = o.work / f"set_{n}_{box}_{o.views}views_{o.snr:g}_{o.seed}"
+    if not (folder / "truth.star").exists():
+        finer = box / 64  # the same dose: the noise of a pixel grows as it shrinks
+        images, truth = simulate.simulate(n, box, pixel_size_A, o.views, o.snr / finer**2, o.shift_px * finer,
+                                          o.diameter, o.seed, atoms(o))
+        simulate.write_set(folder, box, pixel_size_A, images, truth)
+    return folder
+
+
+def atoms(o) -> np.ndarray:
+    return simulate.read_atoms(o.model) if o.model else simulate.chain_atoms(o.seed)
+
+
+def run_once(o, name: str, command: list[str], particles: Path, i_run: int) -> dict:
+    """Run one program in the set's folder; its cost, or exit with the end of its log."""
+    out = o.work / f"{name}_{particles.name}_K{o.K}_run{i_run}"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    cost, log = out / "cost.json", out / "log.txt"
+    subprocess.run([sys.executable, "-I", str(HERE / "measure.py"), str(cost), str(log),
+                    *command, "--i", "particles.star", "--o", str(out / "run"), *flags(o)], cwd=particles)
+    figures = json.loads(cost.read_text()) if cost.exists() else {"rc": 127}
+    if figures.pop("rc") != 0:
+        raise SystemExit(f"{name} failed; its last words ({log}):\n{log.read_text()[-1500:]}")
+    return {"program": name, "out": str(out), **figures}
+
+
+def quality(o, particles: Path, out: Path) -> dict:
+    """The judge's figures for the last iteration of a run."""
+    tables = files.read_star(particles / "truth.star")
+    truth, pixel_size_A = tables["particles"], float(tables["optics"]["rlnImagePixelSize"][0])
+    found = files.read_star(out / f"run_it{o.iter:03d}_data.star")["particles"]
+    row_of = {name.lstrip("0"): i for i, name in enumerate(truth["rlnImageName"])}
+    row = np.array([row_of[name.lstrip("0")] for name in found["rlnImageName"]])
+    view = files.numbers(truth, "rlnClassNumber").astype(int)[row]
+    class_number = files.numbers(found, "rlnClassNumber").astype(int)
+    origin, true_origin = (np.stack([files.numbers(t, f"rlnOrigin{a}Angst") for a in "XY"], 1) for t in (found, truth))
+    angle_deg, shift_A, turn = judge.pose_errors(class_number, view, files.numbers(found, "rlnAnglePsi"),
+                                                 files.numbers(truth, "rlnAnglePsi")[row], origin, true_origin[row])
+    averages, share, estimated_A = files.class_table(out / f"run_it{o.iter:03d}_model.star")
+    occupied = np.flatnonzero(share >= judge.MIN_SHARE)
+    true_A = judge.true_resolutions(averages, share, class_number, view, turn, o.views, atoms(o), pixel_size_A,
+                                    o.diameter)
+    members = [view[class_number == i + 1] for i in occupied]
+    main_views = {int(np.bincount(m).argmax()) for m in members if len(m)}
+    return {"resolution_A": float(estimated_A[occupied].min()), "true_resolution_A": float(np.median(true_A)),
+            "purity": judge.purity(class_number, view), "n_classes": len(occupied), "n_views": len(main_views),
+            "angle_error_deg": float(np.median(angle_deg)), "shift_error_A": float(np.median(shift_A))}
+
+
+def table(runs: list[dict]) -> str:
+    """Aligned rows, one per run, and per size the ratio of the medians relion : vitreous."""
+    width = max(len(f"{r['program']} {r['size']}") for r in runs)
+    lines = [" " * width + "  " + "  ".join(f"{head:>{_width(form)}}" for _, head, form in COLUMNS)]
+    for r in runs:
+        cells = [f"{r[key]:{form}}" for key, _, form in COLUMNS]
+        lines.append(f"{r['program'] + ' ' + r['size']:{width}}  " + "  ".join(cells))
+    for size in dict.fromkeys(r["size"] for r in runs):
+        middle = {name: {key: np.median([r[key] for r in runs if (r["program"], r["size"]) == (name, size)])
+                         for key, _, _ in COLUMNS} for name in {r["program"] for r in runs if r["size"] == size}}
+        if {"relion", "vitreous"} <= middle.keys():
+            cells = []
+            for key, _, form in COLUMNS:
+                ours = middle["vitreous"][key]
+                cells.append(f"{middle['relion'][key] / ours if ours else np.nan:{_width(form)}.2f}")
+            lines.append(f"{'relion / ours':{width}}  " + "  ".join(cells))
+    return "\n".join(lines)
+
+
+def _width(form: str) -> int:
+    return int(form.split(".")[0])
+
+
+def main(arguments=None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="scratch folder, outside the repository")
+    parser.add_argument("--runs", type=int, default=1, help="alternated runs of each program")
+    parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--box", type=int, default=64)
+    parser.add_argument("--views", type=int, default=12)
+    parser.add_argument("--snr", type=float, default=0.1, help="per pixel, at a box of 64; same dose at others")
+    parser.add_argument("--shift_px", type=float, default=2.0, help="at a box of 64")
+    parser.add_argument("--model", type=Path, help="PDB file to simulate; without it a random chain")
+    parser.add_argument("--K", type=int, default=20)
+    parser.add_argument("--iter", type=int, default=25)
+    parser.add_argument("--diameter", type=float, default=220.0)
+    parser.add_argument("--j", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", default=["relion", "vitreous"], choices=["relion", "vitreous"])
+    parser.add_argument("--sizes", action="store_true", help="ours at 64 and 128 px, n and 4 n particles")
+    parser.add_argument("--judge", nargs=2, type=Path, metavar=("SET", "RUN"), help="judge an earlier run")
+    parser.add_argument("--json", type=Path)
+    o = parser.parse_args(arguments)
+    o.work = o.work.resolve()
+    if o.judge:
+        print(json.dumps(quality(o, *o.judge), indent=1))
+        return
+    found, runs = programs(o), []
+    sizes = [(o.n, 64), (4 * o.n, 64), (o.n, 128), (4 * o.n, 128)] if o.sizes else [(o.n, o.box)]
+    for n, box in sizes:
+        particles = make_set(o, n, box)
+        for i_run in range(o.runs):
+            for name, command in found.items():
+                run = run_once(o, name, command, particles, i_run)
+                runs.append({"size": f"{n}x{box}", **run, **quality(o, particles, Path(run.pop("out")))})
+                print(f"{name} {n}x{box} run {i_run + 1}: {runs[-1]['wall_s']:.1f} s", file=sys.stderr, flush=True)
+    if not runs:
+        raise SystemExit("nothing to run")
+    print(f"{' '.join(flags(o))}\n{table(runs)}\n{LEGEND}")
+    if o.json:
+        o.json.write_text(json.dumps({"machine": machine.card(), "flags": flags(o), "runs": runs}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
