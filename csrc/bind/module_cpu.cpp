@@ -2,6 +2,11 @@
 #include <cblas.h>
 #include <omp.h>
 
+#include "bind/bind_coloured_noise.hpp"
+#include "bind/bind_ctf_image.hpp"
+#include "bind/bind_gather_band.hpp"
+#include "bind/bind_prepare_images.hpp"
+#include "bind/bind_shell_power.hpp"
 #include "bind/bind_shift_phases.hpp"
 
 PYBIND11_MODULE(VITREOUS_MODULE, m) {
@@ -12,5 +17,10 @@ PYBIND11_MODULE(VITREOUS_MODULE, m) {
   m.def("blas_config", [] { return std::string(scipy_openblas_get_config()); });
   m.def("blas_kernels", [] { return std::string(scipy_openblas_get_corename()); });
   const Cpu cpu;
+  bind_coloured_noise(m, cpu);
+  bind_ctf_image(m, cpu);
+  bind_gather_band(m, cpu);
+  bind_prepare_images(m, cpu);
+  bind_shell_power(m, cpu);
   bind_shift_phases(m, cpu);
 }

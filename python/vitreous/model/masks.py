@@ -1,0 +1,32 @@
+"""Masks in real space."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def soft_circle(box: int, radius_px: float, edge_px: float = 5.0) -> np.ndarray:
+    """Disc with a raised-cosine edge outside its radius.
+
+    1 for r < radius, 0 beyond radius + edge, 0.5 + 0.5 cos(pi (r - radius) / edge) between; r is the distance from
+    the centre pixel box//2.
+
+    Parameters
+    ----------
+    box : side, px
+    radius_px : at least 0
+    edge_px : width of the edge, at least 0
+
+    Returns
+    -------
+    (box, box) float32
+
+    Raises  ValueError: radius or edge is negative or not a number.     Source: docs/equations.md#mask
+    """
+    if not (radius_px >= 0 and edge_px >= 0):
+        raise ValueError(f"soft_circle: radius is {radius_px} px and edge {edge_px} px, expected both at least 0; "
+                         "check the particle diameter and the pixel size")
+    x = np.arange(box) - box // 2
+    r = np.hypot(x[:, None], x[None, :])
+    depth = np.clip((r - radius_px) / edge_px, 0, 1) if edge_px > 0 else (r > radius_px).astype(float)
+    return (0.5 + 0.5 * np.cos(np.pi * depth)).astype(np.float32)
