@@ -1,0 +1,176 @@
+"""``vitreous <program> [options]``: finds the program, reads its options, runs it, and says how it ended.
+
+Exit codes: 0 done, 1 a fault of ours (with traceback), 2 a fault in the input or a stop that the pipeline asked for,
+130 Ctrl-C, 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+import threading
+import traceback
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from vitreous.errors import InputError
+
+# Program -> module and one line for the help. The modules are imported when they are called.
+PROGRAMS = {
+    "class2d": ("vitreous.programs.class2d", "2D classification of particle images"),
+    "simulate": ("vitreous.programs.simulate", "particle images with known truth"),
+    "demo": ("vitreous.programs.demo", "a run on self-made data, compared with the truth"),
+    "doctor": ("vitreous.programs.doctor", "what this installation and machine can do, and how to get what is missing"),
+}
+MARKER = "RELION_JOB_EXIT_"
+ABORT_REQUEST = "RELION_JOB_ABORT_NOW"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, e.g. the time limit of a queue: ends the run as Ctrl-C does, with its log closed."""
+
+    exit_code = 143
+
+
+def overall_help() -> str:
+    """The text of ``vitreous --help``."""
+    width = max(map(len, PROGRAMS)) + 2
+    lines = ["vitreous: single-particle cryo-EM and cryo-ET in one engine", "", "  vitreous <program> [options]", ""]
+    lines += [f"  {name:<{width}}{summary}" for name, (_, summary) in PROGRAMS.items()]
+    lines += ["", "  vitreous <program> --help    options of a program", "  vitreous --version"]
+    return "\n".join(lines) + "\n"
+
+
+def load(name: str) -> ModuleType:
+    """The module of a program; raises InputError with the nearest name where there is none."""
+    key = name.lower().replace("_", "-")
+    if key not in PROGRAMS:
+        near = difflib.get_close_matches(key.removeprefix("relion-"), PROGRAMS, n=1, cutoff=0.6)
+        todo = f"did you mean vitreous {near[0]}?" if near else "see vitreous --help"
+        raise InputError(f"vitreous {name}: found no such program, expected one of {', '.join(PROGRAMS)}; {todo}")
+    return import_module(PROGRAMS[key][0])
+
+
+def make_backend(options: Any) -> Any:
+    """The device that the options ask for, or the CPU with a line that says so."""
+    from vitreous import backend
+
+    try:
+        be = backend.cpu(getattr(options, "j", 0))
+    except RuntimeError as error:
+        raise InputError(f"backend: {error}") from None
+    if getattr(options, "gpu", None) is not None and getattr(options, "verb", 1):
+        built = find_spec("vitreous._cuda") is not None
+        why = "it has no CUDA code yet" if built else "this installation has no CUDA module"
+        print(f" --gpu: running on the CPU with {be.n_threads} threads: {why}; see vitreous doctor", flush=True)
+    return be
+
+
+def call(name: str, **keywords: Any) -> Any:
+    """Run a program from Python: call("class2d", i="particles.star", o="Class2D/run", K=50); returns its result."""
+    from vitreous.comm import LocalComm
+
+    module = load(name)
+    options = module.Options.from_keywords(**keywords)
+    return module.run(options, make_backend(options), LocalComm())
+
+
+def run_program(name: str, words: list[str]) -> None:
+    """Read a program's options from the words of its command line and run it, or print its help."""
+    module = load(name)
+    from vitreous.comm import LocalComm
+    from vitreous.programs import option_parser, option_text
+
+    if {"--help", "-h"} & set(words):
+        print(option_text.program_help(module.Options), end="")
+    elif {"--json_schema", "--json-schema"} & set(words):
+        import json
+
+        print(json.dumps(module.Options.model_json_schema(by_alias=True), indent=1))
+    else:
+        options = option_parser.parse(module.Options, words)
+        module.run(options, make_backend(options), LocalComm())
+
+
+def control_folder(words: list[str]) -> Path | None:
+    """The folder for exit markers, from the raw words, so that an error in other options leaves its marker too."""
+    names = ("--pipeline_control", "--pipeline-control")
+    folder = None
+    for i, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag in names and (equals or i + 1 < len(words)):
+            folder = value if equals else words[i + 1]
+    if not folder:
+        return None
+    if not Path(folder).is_dir():
+        raise InputError(f"--pipeline_control: found {folder!r}, which is no folder, expected a job's folder; make it")
+    return Path(folder)
+
+
+def mark(folder: Path | None, ending: str) -> None:
+    """Leave the marker of how the job ended, and none other; the request to stop is answered by ABORTED."""
+    if folder is None:
+        return
+    for old in folder.glob(MARKER + "*"):
+        old.unlink(missing_ok=True)
+    if ending:
+        (folder / (MARKER + ending)).touch()
+    if ending == "ABORTED":
+        (folder / ABORT_REQUEST).unlink(missing_ok=True)
+
+
+def _is_user_error(error: Exception) -> bool:
+    pydantic = sys.modules.get("pydantic")  # not imported just to ask
+    return isinstance(error, InputError) or (pydantic is not None and isinstance(error, pydantic.ValidationError))
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise Terminated
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The console script; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+    folder = None
+    try:
+        if not words or words[0] in ("--help", "-h", "help"):
+            print(overall_help(), end="")
+            return 0
+        if words[0] == "--version" or "--version" in words[1:]:
+            from vitreous import __version__
+
+            print(f"vitreous {__version__}")
+            return 0
+        folder = control_folder(words)
+        mark(folder, "")
+        run_program(words[0], words[1:])
+        sys.stdout.flush()
+        mark(folder, "SUCCESS")
+        return 0
+    except KeyboardInterrupt as error:
+        if not getattr(error, "told", False):
+            print("\nstopped before a run began", file=sys.stderr)
+        mark(folder, "ABORTED")
+        return getattr(error, "exit_code", 130)
+    except BrokenPipeError:  # the reader of our output has gone, as in: vitreous class2d --help | head -3
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mark(folder, "FAILURE")
+        return 1
+    except Exception as error:
+        if _is_user_error(error):
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        mark(folder, "FAILURE")
+        return 2 if _is_user_error(error) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

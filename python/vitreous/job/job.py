@@ -1,0 +1,126 @@
+"""One run of a program: its folder, log, progress, requests to stop, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from vitreous.io.atomic import atomic_write
+from vitreous.job import memory
+from vitreous.job.log import EventLog
+from vitreous.job.progress import Progress, duration
+from vitreous.job.rundir import RunDir
+
+ABORT_REQUEST = "RELION_JOB_ABORT_NOW"
+
+
+class Aborted(KeyboardInterrupt):
+    """The pipeline asked for a stop. A KeyboardInterrupt, so that no ``except Exception`` on the way can hold it up."""
+
+    exit_code = 2  # RELION's for an aborted job
+
+
+class Job:
+    """Use as ``with Job("class2d", root, ...) as job:`` around everything that a program does.
+
+    On entry it makes the folder, removes temporary files of a killed run, opens the log and writes the options' record.
+    On exit it logs how the run ended, how long it took and its peak memory.
+
+    Parameters
+    ----------
+    program : its name, for the log and the line that tells how to go on
+    root : start of the output names
+    rank : of this process; only rank 0 writes and prints
+    verb : 0 is silent
+    pipeline_control : folder where RELION_JOB_ABORT_NOW may appear; None = nowhere
+    record : text for root_options.toml; None = none is written
+    start : values of the log's first event: options, versions, seed
+    """
+
+    def __init__(
+        self,
+        program: str,
+        root: str,
+        *,
+        rank: int = 0,
+        verb: int = 1,
+        pipeline_control: str | None = None,
+        record: str | None = None,
+        start: dict[str, Any] | None = None,
+    ):
+        self.program, self.rank = program, rank
+        self.dir = RunDir(root)
+        self.progress = Progress(verb if rank == 0 else 0)
+        self.log = EventLog(None)
+        self._abort_file = Path(pipeline_control) / ABORT_REQUEST if pipeline_control else None
+        self._record, self._start = record, start or {}
+
+    def __enter__(self) -> Job:
+        if self.rank != 0:
+            return self
+        self.dir.make()
+        removed = self.dir.clean_stale()
+        self.log = EventLog(self.dir.log)
+        machine = {"host": platform.node(), "python": platform.python_version(), "pid": os.getpid()}
+        command = {"program": self.program, "command": command_line(), "folder": os.getcwd()}
+        self.log.event("start", **command, **machine, **self._start)
+        if removed:
+            self.log.event("stale files removed", files=removed)
+        if self._record is not None:
+            self.write_record(self._record)
+        return self
+
+    def write_record(self, text: str) -> None:
+        """Write root_options.toml; again when the program has worked out more of its options."""
+        if self.rank == 0:
+            with atomic_write(self.dir.options) as file:
+                file.write(text.encode())
+
+    def warning(self, text: str, **values: Any) -> None:
+        """Tell the user and the log."""
+        if self.rank == 0:
+            self.progress.warning(text)
+        self.log.event("warning", text=text, **values)
+
+    def should_abort(self) -> bool:
+        """Whether the pipeline has asked for a stop; ask at least once per iteration."""
+        return self._abort_file is not None and self._abort_file.exists()
+
+    def check_abort(self) -> None:
+        """Raise Aborted when the pipeline has asked for a stop."""
+        if self.should_abort():
+            raise Aborted(f"{self._abort_file} was found")
+
+    def how_to_continue(self) -> str:
+        """The command that goes on from the last complete iteration; empty where there is none."""
+        last = self.dir.last_complete()
+        return f"vitreous {self.program} --continue {shlex.quote(str(last))}" if last else ""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        status = "finished"
+        if isinstance(error, Aborted):
+            status = "aborted"
+        elif isinstance(error, (KeyboardInterrupt, SystemExit)):
+            status = "interrupted"
+        elif error is not None:
+            status = "failed"
+        text = {} if error is None else {"error": f"{type(error).__name__}: {error}"}
+        self.log.event("end", status=status, peak_memory_bytes=memory.peak_bytes(), **text)
+        if status in ("aborted", "interrupted") and self.rank == 0:
+            again = self.how_to_continue()
+            todo = f"to go on: {again}" if again else "no iteration is complete: start again"
+            print(f"\nstopped after {duration(self.log.elapsed_s)}; {todo}", file=sys.stderr, flush=True)
+            error.told = True  # the command line need not say it again
+        self.log.close()
+
+
+def command_line() -> str:
+    """The command that started this process, as one could type it."""
+    return shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])

@@ -1,0 +1,44 @@
+"""Opening a job for a program's options: the record, the log's first event and the job itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vitreous import __version__
+from vitreous.job.job import Job, command_line
+from vitreous.programs.option_text import record, value_rows
+from vitreous.programs.options import ProgramOptions
+
+
+def describe(options: ProgramOptions) -> dict[str, Any]:
+    """Options for the log: flag -> {value, unit, origin}."""
+    return {
+        flag: {"value": value, "unit": unit, "origin": origin}
+        for _, flag, value, unit, origin in value_rows(options)
+    }
+
+
+def open_job(options: ProgramOptions, comm: Any, **start: Any) -> Job:
+    """A job, to be used in a ``with`` block.
+
+    Parameters
+    ----------
+    options : with ``output`` set: for a continued run, those that ``ProgramOptions.continued`` returns
+    comm : the processes; only rank 0 writes and prints
+    start : more values for the log's first event, e.g. backend=be.name
+    """
+    return Job(
+        options.PROGRAM,
+        options.output,
+        rank=comm.rank,
+        verb=getattr(options, "verb", 1),
+        pipeline_control=getattr(options, "pipeline_control", None),
+        record=record(options, command_line(), __version__),
+        start={"version": __version__, "options": describe(options), **start},
+    )
+
+
+def record_options(job: Job, options: ProgramOptions) -> None:
+    """Write the record and the log again, when the program has derived values that the user left open."""
+    job.write_record(record(options, command_line(), __version__))
+    job.log.event("options", options=describe(options))
