@@ -8,6 +8,11 @@
 #include "bind/bind_prepare_images.hpp"
 #include "bind/bind_shell_power.hpp"
 #include "bind/bind_shift_phases.hpp"
+#include "bind/bind_weighted_sums.hpp"
+#include "bind/bind_score_fine.hpp"
+#include "bind/bind_score_coarse.hpp"
+#include "bind/bind_backproject.hpp"
+#include "bind/bind_project.hpp"
 
 PYBIND11_MODULE(VITREOUS_MODULE, m) {
   using namespace vitreous;
@@ -23,4 +28,9 @@ PYBIND11_MODULE(VITREOUS_MODULE, m) {
   bind_prepare_images(m, cpu);
   bind_shell_power(m, cpu);
   bind_shift_phases(m, cpu);
+  bind_weighted_sums(m, cpu);
+  bind_score_fine(m, cpu);
+  bind_score_coarse(m, cpu);
+  bind_backproject(m, cpu);
+  bind_project(m, cpu);
 }

@@ -1,0 +1,230 @@
+#include "vitreous/kernels/score_fine.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "vitreous/math/dot.hpp"
+#include "vitreous/math/select.hpp"
+
+namespace vitreous {
+namespace {
+
+struct Point {
+  std::int32_t pose, shift;
+};
+
+// One image's shifted copies, made when a coarse shift is first used, and the points scored so far
+struct Workspace {
+  std::vector<float> re, im, h;             // ctf h X, ctf^2 h
+  std::vector<float> shifted;               // slots of (2, n_k)
+  std::vector<std::int32_t> slot_of_shift;  // per coarse shift, -1: not made yet
+  idx n_slot = 0;
+  std::vector<Point> points;
+  std::vector<float> score;
+};
+
+void start_image(const FineProblem &p, idx i, Workspace &w) {
+  const idx n_k = p.half_inv_var.shape[0];
+  const float *x = p.images.row(i, 0), *y = p.images.row(i, 1), *ctf = p.ctf.row(i), *h = p.half_inv_var.data;
+  w.re.resize(n_k);
+  w.im.resize(n_k);
+  w.h.resize(n_k);
+  for (idx k = 0; k < n_k; ++k) {
+    const float g = p.correlation ? (h[k] > 0 ? ctf[k] : 0.f) : ctf[k] * h[k];
+    w.re[k] = g * x[k];
+    w.im[k] = g * y[k];
+    w.h[k] = g * ctf[k];
+  }
+  w.n_slot = 0;
+  w.points.clear();
+  w.score.clear();
+}
+
+// The fine shifts of one coarse shift: (n_per_shift, 2, n_k)
+const float *shifted_children(const FineProblem &p, idx coarse_shift, idx n_per_shift, Workspace &w) {
+  const idx n_k = p.half_inv_var.shape[0], size = n_per_shift * 2 * n_k;
+  std::int32_t &slot = w.slot_of_shift[coarse_shift];
+  if (slot < 0) {
+    slot = std::int32_t(w.n_slot++);
+    if (idx(w.shifted.size()) < w.n_slot * size) w.shifted.resize(w.n_slot * size);
+    for (idx c = 0; c < n_per_shift; ++c) {
+      const float *cs = p.phases.row(coarse_shift * n_per_shift + c, 0), *sn = p.phases.row(coarse_shift * n_per_shift + c, 1);
+      float *re = &w.shifted[slot * size + c * 2 * n_k], *im = re + n_k;
+      for (idx k = 0; k < n_k; ++k) {
+        re[k] = w.re[k] * cs[k] - w.im[k] * sn[k];
+        im[k] = w.re[k] * sn[k] + w.im[k] * cs[k];
+      }
+    }
+  }
+  return &w.shifted[slot * size];
+}
+
+template <int NA, int NB>
+void cross_terms(const float *const *slices, const float *const *images, idx n_k, const float *turn_sign, float *out, idx ld) {
+  const float *slices_im[NA], *images_im[NB];
+  for (int a = 0; a < NA; ++a) slices_im[a] = slices[a] + n_k;
+  for (int b = 0; b < NB; ++b) images_im[b] = images[b] + n_k;
+  float re[NA][NB], im[NA][NB];
+  dot_block<NA, NB>(slices, images, n_k, re);
+  dot_block<NA, NB>(slices_im, images_im, n_k, im);
+  for (int a = 0; a < NA; ++a)
+    for (int b = 0; b < NB; ++b) out[a * ld + b] = re[a][b] + turn_sign[a] * im[a][b];
+}
+
+// Cross terms of every slice with every image, in blocks that fill the registers
+void all_cross_terms(const std::vector<const float *> &slices, const std::vector<float> &sign,
+                     const std::vector<const float *> &images, idx n_k, float *out) {
+  const idx n_a = idx(slices.size()), n_b = idx(images.size());
+  for (idx a = 0; a < n_a;) {
+    const bool two = n_a - a >= 2;
+    for (idx b = 0; b < n_b;) {
+      const idx left = n_b - b, step = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+      float *o = out + a * n_b + b;
+      const float *const *s = &slices[a], *const *y = &images[b];
+      if (two && step == 4) cross_terms<2, 4>(s, y, n_k, &sign[a], o, n_b);
+      else if (two && step == 2) cross_terms<2, 2>(s, y, n_k, &sign[a], o, n_b);
+      else if (two) cross_terms<2, 1>(s, y, n_k, &sign[a], o, n_b);
+      else if (step == 4) cross_terms<1, 4>(s, y, n_k, &sign[a], o, n_b);
+      else if (step == 2) cross_terms<1, 2>(s, y, n_k, &sign[a], o, n_b);
+      else cross_terms<1, 1>(s, y, n_k, &sign[a], o, n_b);
+      b += step;
+    }
+    a += two ? 2 : 1;
+  }
+}
+
+float slice_norm(const float *slice, const float *h, idx n_k) {
+  float sum = 0;
+  const float *im = slice + n_k;
+#pragma omp simd reduction(+ : sum)
+  for (idx k = 0; k < n_k; ++k) sum += (slice[k] * slice[k] + im[k] * im[k]) * h[k];
+  return sum;
+}
+
+float image_norm(const FineProblem &p, idx i) {
+  double sum = 0;
+  for (idx k = 0; k < p.half_inv_var.shape[0]; ++k)
+    if (p.half_inv_var[k] > 0) sum += double(p.images.row(i, 0)[k]) * p.images.row(i, 0)[k] + double(p.images.row(i, 1)[k]) * p.images.row(i, 1)[k];
+  return sum > 0 ? float(1 / std::sqrt(sum)) : 0.f;
+}
+
+// Scores of all children of coarse samples [first, last), which share one coarse pose
+void score_pose(const FineProblem &p, idx i, idx first, idx last, float inv_image_norm, Workspace &w) {
+  const idx n_k = p.half_inv_var.shape[0], n_row = p.bank.shape[0], n_child = p.pose_children.shape[1];
+  const idx n_per_shift = p.n_per_shift;
+  const std::int32_t *children = p.pose_children.row(p.pose[first]);
+  std::vector<const float *> slices(n_child), images(n_per_shift);
+  std::vector<float> sign(n_child), norm(n_child), cross(n_child * n_per_shift);
+  for (idx a = 0; a < n_child; ++a) {
+    const bool turned = children[a] >= n_row;
+    slices[a] = p.bank.row(turned ? children[a] - n_row : children[a], 0);
+    sign[a] = turned ? -1.f : 1.f;
+    norm[a] = slice_norm(slices[a], w.h.data(), n_k);
+  }
+  const idx c = p.row_class[children[0] >= n_row ? children[0] - n_row : children[0]];
+  for (idx s = first; s < last; ++s) {
+    const float *shifted = shifted_children(p, p.shift[s], n_per_shift, w);
+    for (idx b = 0; b < n_per_shift; ++b) images[b] = shifted + b * 2 * n_k;
+    all_cross_terms(slices, sign, images, n_k, cross.data());
+    for (idx a = 0; a < n_child; ++a)
+      for (idx b = 0; b < n_per_shift; ++b) {
+        const idx t = p.shift[s] * n_per_shift + b;
+        const float x = cross[a * n_per_shift + b];
+        w.points.push_back({children[a], std::int32_t(t)});
+        w.score.push_back(p.correlation ? (norm[a] > 0 ? x * inv_image_norm / std::sqrt(norm[a]) : -INFINITY)
+                                        : 2 * x - norm[a] + p.pose_prior[children[a]] + p.shift_prior.row(i, c)[t]);
+      }
+  }
+}
+
+struct Kept {
+  std::vector<Point> points;
+  std::vector<float> weight;
+};
+
+// Threshold, normalise, order
+Kept keep_points(const FineProblem &p, idx i, Workspace &w, Posterior &out) {
+  Kept kept;
+  const idx n = idx(w.score.size());
+  float max = -INFINITY;
+  idx best = -1;
+  for (idx j = 0; j < n; ++j)
+    if (w.score[j] > max) {
+      max = w.score[j];
+      best = j;
+    }
+  if (best < 0 || !std::isfinite(max)) return kept;
+  out.best_pose[i] = w.points[best].pose;
+  out.best_shift[i] = w.points[best].shift;
+  if (p.correlation) {
+    out.p_max[i] = 1;
+    out.log_evidence[i] = max;
+    kept.points.push_back(w.points[best]);
+    kept.weight.push_back(1);
+    return kept;
+  }
+  const float least = significant_threshold(w.score.data(), n, max, p.fraction, 0);
+  double total = 0, used = 0;
+  std::vector<std::pair<Point, float>> chosen;
+  for (idx j = 0; j < n; ++j) {
+    const float v = std::exp(w.score[j] - max);
+    total += v;
+    if (!(w.score[j] >= least)) continue;
+    used += v;
+    chosen.push_back({w.points[j], v});
+  }
+  out.p_max[i] = float(1 / total);
+  out.log_evidence[i] = float(max + std::log(total));
+  std::sort(chosen.begin(), chosen.end(), [](const auto &a, const auto &b) {
+    return a.first.pose != b.first.pose ? a.first.pose < b.first.pose : a.first.shift < b.first.shift;
+  });
+  kept.points.reserve(chosen.size());
+  kept.weight.reserve(chosen.size());
+  for (const auto &c : chosen) {
+    kept.points.push_back(c.first);
+    kept.weight.push_back(float(c.second / used));
+  }
+  return kept;
+}
+
+}  // namespace
+
+void score_fine(Cpu, const FineProblem &p, Posterior &out) {
+  const idx n_img = p.images.shape[0];
+  out.best_pose.assign(n_img, -1);
+  out.best_shift.assign(n_img, -1);
+  out.p_max.assign(n_img, 0);
+  out.log_evidence.assign(n_img, -INFINITY);
+  std::vector<Kept> kept(n_img);
+#pragma omp parallel
+  {
+    Workspace w;
+#pragma omp for schedule(dynamic)
+    for (idx i = 0; i < n_img; ++i) {
+      start_image(p, i, w);
+      w.slot_of_shift.assign(p.phases.shape[0] / p.n_per_shift, -1);
+      const float inv_norm = p.correlation ? image_norm(p, i) : 0.f;
+      for (idx s = p.start[i]; s < p.start[i + 1];) {
+        idx end = s + 1;
+        while (end < p.start[i + 1] && p.pose[end] == p.pose[s]) ++end;
+        score_pose(p, i, s, end, inv_norm, w);
+        s = end;
+      }
+      kept[i] = keep_points(p, i, w, out);
+    }
+  }
+  out.start.assign(n_img + 1, 0);
+  for (idx i = 0; i < n_img; ++i) out.start[i + 1] = out.start[i] + idx(kept[i].points.size());
+  out.pose.resize(out.start[n_img]);
+  out.shift.resize(out.start[n_img]);
+  out.weight.resize(out.start[n_img]);
+  for (idx i = 0; i < n_img; ++i)
+    for (std::size_t j = 0; j < kept[i].points.size(); ++j) {
+      out.pose[out.start[i] + j] = kept[i].points[j].pose;
+      out.shift[out.start[i] + j] = kept[i].points[j].shift;
+      out.weight[out.start[i] + j] = kept[i].weight[j];
+    }
+}
+
+}  // namespace vitreous

@@ -1,0 +1,63 @@
+import numpy as np
+import oracles_expectation as oracle
+import pytest
+from expectation_case import all_samples, make
+from tolerances import ATOL
+
+from vitreous.kernels import score_fine
+
+
+def children(n_pose, n_child):
+    return np.arange(n_pose).reshape(-1, n_child).astype(np.int32)
+
+
+@pytest.mark.parametrize("n_child, n_per_shift, n_shift", [(2, 4, 8), (1, 1, 3), (3, 5, 10), (6, 16, 16), (2, 3, 6)])
+def test_score_fine_matches_oracle(be, n_child, n_per_shift, n_shift):
+    case = make(n_half_psi=6, n_shift=n_shift, n_k=53, spread=0.05)
+    n_img, n_pose = len(case["images"]), 24
+    samples = all_samples(n_img, n_pose // n_child, n_shift // n_per_shift)
+    out = score_fine(be, **case, pose_children=children(n_pose, n_child), samples=samples, n_per_shift=n_per_shift)
+    start, pose, shift, weight, best_pose, best_shift, p_max, evidence = out
+    for i in range(n_img):
+        log_w = oracle.log_weights(case, i, case["bank"], case["phases"], case["pose_prior"], case["shift_prior"])
+        w = np.exp(log_w - log_w.max())
+        assert (best_pose[i], best_shift[i]) == np.unravel_index(log_w.argmax(), log_w.shape)
+        assert p_max[i] == pytest.approx(1 / w.sum(), rel=2 * ATOL["score"])
+        assert evidence[i] == pytest.approx(log_w.max() + np.log(w.sum()), abs=2 * ATOL["score"])
+        kept = slice(start[i], start[i + 1])
+        assert weight[kept].sum() == pytest.approx(1, abs=1e-5)
+        got = w[pose[kept], shift[kept]]
+        np.testing.assert_allclose(weight[kept], got / got.sum(), rtol=4 * ATOL["score"])
+        assert got.sum() >= 0.999 * w.sum() * (1 - 1e-4)
+        assert got.min() >= w[oracle.significant(log_w, 0.999)].min() * (1 - 4 * ATOL["score"])
+
+
+def test_score_fine_looks_only_at_children_of_the_samples(be):
+    case = make(n_half_psi=4, n_shift=8)
+    samples = (np.array([0, 1, 1, 2, 2, 2]), np.array([3, 0], np.int32), np.array([1, 0], np.int32))
+    start, pose, shift, _, best_pose, *_ = score_fine(
+        be, **case, pose_children=children(16, 2), samples=samples, n_per_shift=4, fraction=1 - 1e-9
+    )
+    assert set(pose[: start[1]].tolist()) == {6, 7} and set(shift[: start[1]].tolist()) == {4, 5, 6, 7}
+    np.testing.assert_array_equal(best_pose[[1, 3, 4]], -1)
+    assert start[2] == start[1]
+
+
+def test_score_fine_correlation_takes_the_winner(be):
+    case = make(n_half_psi=4, n_shift=4)
+    samples = all_samples(5, 8, 1)
+    start, pose, shift, weight, *_ = score_fine(
+        be, **case, pose_children=children(16, 2), samples=samples, n_per_shift=4, correlation=True
+    )
+    np.testing.assert_array_equal(np.diff(start), 1)
+    np.testing.assert_array_equal(weight, 1)
+    for i in range(5):
+        cc = oracle.log_weights(case, i, case["bank"], case["phases"], case["pose_prior"], case["shift_prior"], correlation=True)
+        assert cc.argmax() == pose[i] * 4 + shift[i]
+
+
+def test_score_fine_refuses_poses_beyond_the_children(be):
+    case = make(n_half_psi=4, n_shift=4)
+    samples = all_samples(5, 9, 1)
+    with pytest.raises(ValueError, match="coarse pose 8, expected below 8"):
+        score_fine(be, **case, pose_children=children(16, 2), samples=samples, n_per_shift=4)
