@@ -20,9 +20,9 @@ def as_complex(planes):
     return planes[:, 0] + 1j * planes[:, 1]
 
 
-@pytest.mark.parametrize("box", [4, 16, 30])
-def test_gather_band_matches_oracle(be, box):
-    images, shift, band, kx, ky = case(box=box)
+@pytest.mark.parametrize("box, radius_px", [(4, 2), (16, 8), (30, 15), (30, 4.5)])
+def test_gather_band_matches_oracle(be, box, radius_px):
+    images, shift, band, kx, ky = case(box=box, radius_px=radius_px)
     out = as_complex(be.to_host(gather_band(be, fft.rfft2(images), band.index, kx, ky, shift, box)))
     expected = np.stack([oracles.band_coefficients(x, kx, ky, s) for x, s in zip(images, shift)])
     np.testing.assert_allclose(out, expected, rtol=0, atol=RTOL["gather_band"] * np.abs(expected).max())
@@ -74,7 +74,7 @@ def test_gather_band_refuses_a_band_of_another_box(be):
     images, shift, _, _, _ = case()
     band = Band(32, 16)
     kx, ky = band.kx.astype(np.float32), band.ky.astype(np.float32)
-    with pytest.raises(ValueError, match=r"gather_band: pixel \d+ has index .* make the band for this box"):
+    with pytest.raises(ValueError, match=r"gather_band: pixel \d+ has index .* not one pixel of a transform of box 16"):
         gather_band(be, fft.rfft2(images), band.index, kx, ky, shift, 16)
     with pytest.raises(ValueError, match="box is 15, expected an even number"):
         gather_band(be, fft.rfft2(images[:, :15, :15]), band.index, kx, ky, shift, 15)

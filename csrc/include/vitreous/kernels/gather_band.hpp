@@ -2,7 +2,7 @@
 // An unnormalised transform becomes the band of the image, its phases referred to the centre pixel b/2, its content moved by +s.
 //   ft (n_i, b, b/2+1): output of rfft2; index (n_k): into one image's flattened ft; kx, ky (n_k): Fourier indices, |k| <= b/2
 //   shift_px (n_i, 2): x, y; phase (2, n_k or 0): factor of every image, real and imaginary plane; out (n_i, 2, n_k): planes
-// Shapes and the range of index are checked by the caller; kx, ky out of range are an std::invalid_argument.
+// Shapes are checked by the caller; an index that is not the pixel (kx, ky) is an std::invalid_argument.
 #pragma once
 #include "vitreous/base.hpp"
 
