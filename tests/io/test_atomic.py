@@ -71,9 +71,9 @@ def test_atomic_write_explains_a_full_disk(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(WriteError, match=r"big: cannot be written .* after 100000 bytes.*; .*write elsewhere"):
-            with atomic_write(tmp_path / "big") as file:
-                file.write(bytes(250_000))
+        text = r"big: cannot be written .* after 100000 bytes.*; .*write elsewhere"
+        with pytest.raises(WriteError, match=text), atomic_write(tmp_path / "big") as file:
+            file.write(bytes(250_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
