@@ -18,12 +18,16 @@ def test_data():
     pytest.skip("no test data: set VITREOUS_TEST_DATA, or put it at ../shared/data")
 
 
-@pytest.fixture(scope="session", params=["avx2", "avx512", "cuda"])
+@pytest.fixture(scope="module", params=["avx2", "avx512", "cuda"])
 def be(request):
     """Every backend that this machine can run."""
-    if request.param == "cuda":
-        pytest.skip("no CUDA backend is built")
     try:
-        return backend.cpu(2, request.param)
+        if request.param != "cuda":
+            return backend.cpu(2, request.param)
+        found = backend.cuda(0)
     except RuntimeError as error:
         pytest.skip(str(error))
+    kernel = request.path.stem.removeprefix("test_")
+    if not hasattr(found.lib, kernel):
+        pytest.skip(f"{kernel} has no CUDA kernel yet")
+    return found

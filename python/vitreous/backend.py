@@ -74,3 +74,61 @@ def cpu(n_threads: int = 0, instruction_set: str = "auto") -> Backend:
     n_threads = n_threads or len(os.sched_getaffinity(0))
     lib.set_num_threads(n_threads)
     return Backend("cpu", lib, n_threads)
+
+
+@dataclass(frozen=True)
+class CudaBackend:
+    """One GPU, used as a Backend: ``lib`` is that device's function table, arrays are its DeviceArrays.
+
+    Kernels run in order on one stream and return at once; only ``to_host`` and ``sync`` wait.
+    """
+
+    name: str
+    lib: ModuleType
+    n_threads: int
+
+    def empty(self, shape, dtype):
+        return self.lib.empty(_lengths(shape), dtype)
+
+    def zeros(self, shape, dtype):
+        return self.lib.zeros(_lengths(shape), dtype)
+
+    def to_device(self, array):
+        """A copy on the GPU; what lies there already is returned as it is."""
+        if hasattr(array, "__cuda_array_interface__"):
+            return array
+        return self.lib.to_device(np.ascontiguousarray(array))
+
+    def to_host(self, array):
+        return np.asarray(array)
+
+    def sync(self):
+        """Wait until the GPU has done all that it was given."""
+        self.lib.sync()
+
+
+def _lengths(shape) -> list[int]:
+    return [int(n) for n in shape] if hasattr(shape, "__iter__") else [int(shape)]
+
+
+def cuda(i_device: int = 0) -> CudaBackend:
+    """A GPU.
+
+    Parameters
+    ----------
+    i_device : number of the device, as CUDA counts those it may see
+
+    Raises  RuntimeError: no CUDA module in this installation, no driver, or no such device; the text says which.
+    """
+    try:
+        module = import_module("vitreous._cuda")
+    except ImportError as error:
+        raise RuntimeError(f"this installation has no CUDA module ({error}); where nvcc and cuBLAS are, "
+                           "pip install -Ccmake.define.VITREOUS_CUDA=ON . builds it") from None
+    n_devices = module.device_count()
+    if not n_devices:
+        why = module.why_no_device() or "none is visible"
+        raise RuntimeError(f"no CUDA device: {why}; see nvidia-smi and CUDA_VISIBLE_DEVICES")
+    if not 0 <= i_device < n_devices:
+        raise RuntimeError(f"no CUDA device {i_device}: there are {n_devices}, numbered from 0")
+    return CudaBackend("cuda", module.open(i_device), len(os.sched_getaffinity(0)))
