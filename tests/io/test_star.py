@@ -308,8 +308,8 @@ def test_take_keeps_columns_and_order():
     assert list(block) == ["rlnImageName", "rlnDefocusU", "rlnClassNumber"]
 
 
-PIECES = [b"data_x", b"loop_", b"_rlnDefocusU", b"_b", b"#", b"'", b'"', b"\n", b"\n", b" ", b"\t", b"1", b"-2.5e3", b"\0",
-          b"\xff", b";", b"\r"]
+PIECES = [b"data_x", b"loop_", b"_rlnDefocusU", b"_b", b"#", b"'", b'"', b"\n", b"\n", b" ", b"\t", b"1", b"-2.5e3",
+          b"\0", b"\xff", b";", b"\r"]
 
 
 @given(st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=60).map(b"".join))

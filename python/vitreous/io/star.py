@@ -66,7 +66,7 @@ class Block:
         if label not in self.columns:
             near = nearest_label(label, self.columns)
             advice = f"did you mean {near}, which is there?" if near else "add the column, or give another file"
-            raise InputError(f"{self.where or 'STAR table'}: data_{self.name} has no column {label}, expected one among "
+            raise InputError(f"{self.where or 'STAR table'}: data_{self.name} has no column {label}, expected one of "
                              f"its {len(self.columns)} columns; {advice}")
         return self.columns[label]
 
