@@ -1,0 +1,130 @@
+"""Plots that reports share: small, light, with room for the words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+WIDTH_IN, HEIGHT_IN = 5.6, 2.9
+ACCENT, SECOND, SOFT = "#1f6f8b", "#d98c1f", "#9aa5b1"
+# Okabe and Ito's colours, told apart by colour-blind readers too, then lighter ones of the same hues
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c3e",
+           "#7fb8d8", "#f2cf7f", "#7fcdb9", "#e5bcd3", "#eaae7f")  # fmt: skip
+STYLE = {
+    "font.size": 9, "font.family": "sans-serif", "axes.spines.top": False, "axes.spines.right": False,
+    "axes.edgecolor": "#8a94a0", "axes.labelcolor": "#3a4450", "xtick.color": "#5b6673", "ytick.color": "#5b6673",
+    "axes.grid": True, "grid.color": "#e8ecf1", "grid.linewidth": 0.8, "axes.axisbelow": True, "lines.linewidth": 1.6,
+    "legend.frameon": False, "legend.fontsize": 8, "figure.constrained_layout.use": True, "axes.titlesize": 9.5,
+    "axes.titlelocation": "left", "lines.solid_capstyle": "round",
+}  # fmt: skip
+
+
+@contextmanager
+def styled(n_columns: int = 1, height_in: float = HEIGHT_IN):
+    """A figure and its axes, in the style of the reports, without a display."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(1, n_columns, figsize=(WIDTH_IN, height_in), squeeze=False)
+        yield figure, axes[0]
+
+
+def curves(x, panels: Sequence[tuple[str, Mapping[str, Sequence]]], x_label: str, height_in: float = HEIGHT_IN, log=()):
+    """One panel per (y label, {name: values}); a single curve of a panel goes without a legend.
+
+    Parameters
+    ----------
+    x : (n,) common to all
+    panels : values may hold None or NaN, where the line has a gap
+    log : y labels whose axis is logarithmic
+    """
+    with styled(len(panels), height_in) as (figure, axes):
+        for axis, (y_label, lines) in zip(axes, panels):
+            for i, (name, values) in enumerate(lines.items()):
+                values = np.array([np.nan if v is None else v for v in values], float)
+                axis.plot(
+                    x,
+                    values,
+                    color=(ACCENT, SECOND, SOFT, "#009e73")[i % 4],
+                    label=name,
+                    marker="o" if len(values) < 2 else None,
+                )
+            axis.set(xlabel=x_label, title=y_label, yscale="log" if y_label in log else "linear")
+            if len(lines) > 1:
+                axis.legend()
+            if len(x) and np.all(np.asarray(x) == np.rint(x)):
+                axis.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def stacked_shares(x, shares, names: Sequence[str], rest_name: str, x_label: str):
+    """Shares over x as a stack, largest at the bottom; what goes beyond the colours is one grey band.
+
+    Parameters
+    ----------
+    shares : (n_x, n) float     each row sums to about 1; columns sorted by final size
+    """
+    shares = np.asarray(shares, float)
+    top = min(len(COLOURS), shares.shape[1])
+    bands = [shares[:, i] for i in range(top)]
+    colours = list(COLOURS[:top])
+    if shares.shape[1] > top:
+        bands.append(shares[:, top:].sum(axis=1))
+        colours.append("#d5dbe2")
+    with styled() as (figure, axes):
+        axis = axes[0]
+        axis.stackplot(x, 100 * np.array(bands), colors=colours, linewidth=0.4, edgecolor="white")
+        axis.set(xlabel=x_label, title="particles, %", ylim=(0, 100), xlim=(min(x), max(max(x), min(x) + 1)))
+        axis.grid(False)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        # labels stand beside the bands that are high enough to hold them
+        ends = np.cumsum([100 * band[-1] for band in bands])
+        for i, (end, band) in enumerate(zip(ends, bands)):
+            if band[-1] > 0.035:
+                axis.text(
+                    1.01,
+                    (end - 50 * band[-1]) / 100,
+                    names[i] if i < top else rest_name,
+                    fontsize=8,
+                    va="center",
+                    transform=axis.transAxes,
+                    color="#3a4450",
+                )
+    return figure
+
+
+def histogram(values, label: str, bins=40, limits=None, height_in: float = 2.4):
+    """Counts of finite values; the outermost 0.2 % are gathered in the first and last bin."""
+    with styled(1, height_in) as (figure, axes):
+        draw_histogram(axes[0], values, label, bins, limits)
+    return figure
+
+
+def draw_histogram(axis, values, label, bins=40, limits=None):
+    """The histogram of ``histogram`` on given axes."""
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    low, high = limits if limits is not None else (np.percentile(values, [0.1, 99.9]) if len(values) else (0, 1))
+    high = high if high > low else low + 1
+    axis.hist(np.clip(values, low, high), bins=bins, range=(low, high), color=ACCENT, alpha=0.85)
+    axis.set(title=label, ylabel="particles")
+    axis.set_ylim(bottom=0)
+
+
+def bars(x, parts: Mapping[str, Sequence[float]], y_label: str, x_label: str):
+    """Stacked bars: part -> height at each x."""
+    with styled() as (figure, axes):
+        axis, bottom = axes[0], np.zeros(len(x))
+        for i, (name, heights) in enumerate(parts.items()):
+            axis.bar(x, heights, bottom=bottom, width=0.85, color=COLOURS[i % len(COLOURS)], label=name)
+            bottom = bottom + np.asarray(heights, float)
+        axis.set(title=y_label, xlabel=x_label)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        if len(parts) > 1:
+            axis.legend(ncols=2)
+    return figure
