@@ -13,7 +13,6 @@ import sys
 import threading
 import traceback
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,9 +64,12 @@ def make_backend(options: Any) -> Any:
     except RuntimeError as error:
         raise InputError(f"backend: {error}") from None
     if getattr(options, "gpu", None) is not None and getattr(options, "verb", 1):
-        built = find_spec("vitreous._cuda") is not None
-        why = "it has no CUDA code yet" if built else "this installation has no CUDA module"
-        print(f" --gpu: running on the CPU with {be.n_threads} threads: {why}; see vitreous doctor", flush=True)
+        try:
+            backend.cuda()
+            why = "not all of this program's steps are written for GPUs yet"
+        except RuntimeError as error:
+            why = str(error)
+        print(f" --gpu: running on the CPU with {be.n_threads} threads: {why}", flush=True)
     return be
 
 

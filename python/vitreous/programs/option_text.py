@@ -55,7 +55,7 @@ def by_group(program: type[ProgramOptions]) -> Iterator[tuple[str, list[tuple[st
 
 def program_help(program: type[ProgramOptions], width: int = 0) -> str:
     """The text of ``vitreous <program> --help``: options in groups, aligned, each with default, unit and range."""
-    width = width or min(max(shutil.get_terminal_size((100, 24)).columns, 60), 140)
+    width = width or min(max(shutil.get_terminal_size((100, 24)).columns, 78), 140)
     heads = [f"  --{flag_of(n, f)} {metavar(f)}".rstrip() for n, f in program.model_fields.items()]
     column = min(max(map(len, heads)) + 2, 36)
     lines = [f"vitreous {program.PROGRAM}: {program.SUMMARY}", ""]

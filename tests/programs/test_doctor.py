@@ -1,0 +1,35 @@
+from types import SimpleNamespace
+
+import numpy as np
+from vitreous.comm import LocalComm
+from vitreous.programs import doctor
+
+
+def test_doctor_reports_every_section_and_returns_what_it_found(be, capsys, tmp_path):
+    lines = doctor.run(doctor.Options.from_keywords(scratch_dir=tmp_path), be, LocalComm())
+    text = capsys.readouterr().out
+    for title in ("Installation", "Processor", "Fourier transforms", "GPU", "Room", "Other programs"):
+        assert f"\n{title}\n" in text
+    found = {what: value for what, value, _ in lines}
+    assert be.lib.blas_kernels() in found["BLAS kernels"]
+    assert "GFLOP/s" in found["matrix product"]
+    assert "free" in found[f"disk {tmp_path}"]
+
+
+def test_doctor_says_what_to_do_about_a_missing_folder(tmp_path):
+    (_, (_, found, todo)) = doctor.room([str(tmp_path / "none")])
+    assert (found, todo) == ("no such folder", "make it, or give another --scratch_dir")
+
+
+def test_gemm_rates_are_those_of_a_product():
+    one, together = doctor.gemm_rates(2, n=256)
+    assert 0.1 < one < 5000 and 0.1 < together < 10000  # GFLOP/s: slower than python loops, faster than any core
+    assert np.isfinite(one + together)
+
+
+def test_doctor_advises_on_narrow_blas_kernels(monkeypatch):
+    lib = SimpleNamespace(__name__="vitreous._cpu_avx512", blas_kernels=lambda: "Haswell")
+    monkeypatch.setattr(doctor, "gemm_rates", lambda n_threads: (200.0, 200.0))
+    todo = {what: advice for what, _, advice in doctor.kernels(SimpleNamespace(lib=lib, n_threads=1))}
+    assert "OPENBLAS_CORETYPE=SKYLAKEX" in todo["BLAS kernels"]
+    assert todo["matrix product"] == ""
