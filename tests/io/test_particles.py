@@ -229,7 +229,7 @@ def test_bad_input_is_refused_with_the_reason(star, change, message):
 
 
 def test_missing_pixel_size_of_an_old_file_says_what_to_do(star):
-    with pytest.raises(InputError, match="no column rlnMagnification.*10000 rlnDetectorPixelSize / rlnMagnification"):
+    with pytest.raises(InputError, match=r"no column rlnMagnification.*10000 rlnDetectorPixelSize / rlnMagnification"):
         read_particles(star(OLD.replace("rlnMagnification", "rlnMagn")))
 
 

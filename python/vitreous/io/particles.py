@@ -5,7 +5,6 @@ What is read is kept whole: columns and blocks that mean nothing here are writte
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vitreous.errors import InputError
+from vitreous.io.mrc import read_header
 from vitreous.io.optics import group_indices, old_optics, optics_columns, read_optics
 from vitreous.io.star import Block, read_star, round_as_written, write_star
 from vitreous.io.table import Table, factorise
@@ -219,18 +219,10 @@ def _sizes(optics: list[OpticsGroup]) -> dict[str, np.ndarray]:
 
 
 def _box_of_file(path: Path) -> int:
-    """Side of the images of an MRC stack, from the first words of its header."""
-    try:
-        with open(path, "rb") as file:
-            words = file.read(16)
-    except OSError as error:
-        found = f"cannot be read ({error.strerror})"
-        raise InputError(f"{path}: {found}, expected a stack of particles; check the name and the file") from error
-    headers = [struct.unpack(f"{order}4i", words) for order in "<>" if len(words) == 16]
-    nx, ny = next((header[:2] for header in headers if 0 <= header[3] < 65536), (0, 0))
-    if nx < 1 or nx != ny:
-        raise InputError(f"{path}: the header says {nx} x {ny} px, expected square images; check the stack")
-    return nx
+    header = read_header(path)
+    if header.nx != header.ny:
+        raise InputError(f"{path}: images are {header.nx} x {header.ny} px, expected square ones; extract them again")
+    return header.nx
 
 
 def find_root(path, image_files: Iterable[str]) -> Path:

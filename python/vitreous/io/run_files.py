@@ -1,0 +1,384 @@
+"""The files of one iteration, root_itNNN_{optimiser,model,sampling,data}.star and _classes.mrcs, and the run's state.
+
+A run continues from these files alone, to the same answer, so they hold all digits of every number but the particles',
+which the run itself holds as the file does (io/particles.py, quantise). Each file appears whole or not at all, and the
+optimiser's, which names the others, comes last: while it is missing the iteration did not happen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitreous.errors import InputError
+from vitreous.io.model_star import model_blocks, read_model, reference_names
+from vitreous.io.mrc import write_mrc
+from vitreous.io.particles import quantise, read_particles, write_particles
+from vitreous.io.references import read_images
+from vitreous.io.star import Block, read_star, write_star
+from vitreous.io.table import Row
+from vitreous.model.dataset import Dataset
+from vitreous.model.state import Model, Progress, Sampling
+
+OWN_OPTIONS = "vitreous_options"
+
+# data_optimiser_general in RELION 5's order -> value where the run has nothing to say. RELION's own defaults, and with
+# them the labels that only 3.1 knows and asks for when it continues.
+OPTIMISER: dict[str, Any] = {
+    "rlnOutputRootName": "",
+    "rlnModelStarFile": "",
+    "rlnExperimentalDataStarFile": "",
+    "rlnTomoTomogramsFile": "",
+    "rlnTomoTrajectoriesFile": "",
+    "rlnOrientSamplingStarFile": "",
+    "rlnCurrentIteration": 0,
+    "rlnNumberOfIterations": 0,
+    "rlnDoSplitRandomHalves": 0,
+    "rlnJoinHalvesUntilThisResolution": -1.0,
+    "rlnAdaptiveOversampleOrder": 1,
+    "rlnAdaptiveOversampleFraction": 0.999,
+    "rlnRandomSeed": 0,
+    "rlnParticleDiameter": -1.0,
+    "rlnWidthMaskEdge": 5,
+    "rlnDoZeroMask": 0,
+    "rlnDoSolventFlattening": 0,
+    "rlnDoSolventFscCorrection": 0,
+    "rlnSolventMaskName": "None",
+    "rlnSolventMask2Name": "None",
+    "rlnBodyStarFile": "None",
+    "rlnTauSpectrumName": "None",
+    "rlnMaximumCoarseImageSize": -1,
+    "rlnHighresLimitExpectation": -1.0,
+    "rlnLowresLimitExpectation": -1.0,
+    "rlnIncrementImageSize": 10,
+    "rlnDoMapEstimation": 1,
+    "rlnDoFastSubsetOptimisation": 0,
+    "rlnDoExternalReconstruct": 0,
+    "rlnDoGradientRefine": 0,
+    "rlnDoStochasticGradientDescent": 0,
+    "rlnTau2FudgeScheme": "",
+    "rlnTau2FudgeArg": -1.0,
+    "rlnMaximumSignificantPoses": -1,
+    "rlnDoAutoRefine": 0,
+    "rlnDoAutoSampling": 0,
+    "rlnAutoLocalSearchesHealpixOrder": 4,
+    "rlnNumberOfIterWithoutResolutionGain": 0,
+    "rlnBestResolutionThusFar": 0.0,
+    "rlnNumberOfIterWithoutChangingAssignments": 0,
+    "rlnDoSkipAlign": 0,
+    "rlnDoSkipRotate": 0,
+    "rlnOverallAccuracyRotations": 999.0,
+    "rlnOverallAccuracyTranslationsAngst": 999.0,
+    "rlnChangesOptimalOrientations": 999.0,
+    "rlnChangesOptimalOffsets": 999.0,
+    "rlnChangesOptimalClasses": 9999999.0,
+    "rlnSmallestChangesOrientations": 999.0,
+    "rlnSmallestChangesOffsets": 999.0,
+    "rlnSmallestChangesClasses": 9999999,
+    "rlnLocalSymmetryFile": "None",
+    "rlnDoHelicalRefine": 0,
+    "rlnFourierMask": "None",
+    "rlnHasConverged": 0,
+    "rlnHasHighFscAtResolLimit": 0,
+    "rlnHasLargeSizeIncreaseIterationsAgo": 0,
+    "rlnDoCorrectNorm": 0,
+    "rlnDoCorrectScale": 0,
+    "rlnDoCorrectCtf": 0,
+    "rlnDoCenterClasses": 0,
+    "rlnDoIgnoreCtfUntilFirstPeak": 0,
+    "rlnCtfDataArePhaseFlipped": 0,
+    "rlnDoOnlyFlipCtfPhases": 0,
+    "rlnRefsAreCtfCorrected": 1,
+    "rlnFixSigmaNoiseEstimates": 0,
+    "rlnFixSigmaOffsetEstimates": 0,
+    "rlnMaxNumberOfPooledParticles": 1,
+}
+# label -> field of Progress
+PROGRESS = {
+    "rlnCurrentIteration": "iteration",
+    "rlnNumberOfIterations": "n_iterations",
+    "rlnRandomSeed": "random_seed",
+    "rlnIncrementImageSize": "increment_px",
+    "rlnNumberOfIterWithoutResolutionGain": "n_iter_without_gain",
+    "rlnNumberOfIterWithoutChangingAssignments": "n_iter_without_change",
+    "rlnBestResolutionThusFar": "best_resolution_inv_A",
+    "rlnChangesOptimalOrientations": "change_angle_deg",
+    "rlnChangesOptimalOffsets": "change_offset_A",
+    "rlnChangesOptimalClasses": "change_class",
+    "rlnSmallestChangesOrientations": "smallest_change_angle_deg",
+    "rlnSmallestChangesOffsets": "smallest_change_offset_A",
+    "rlnHasConverged": "has_converged",
+    "rlnHasHighFscAtResolLimit": "high_fsc_at_limit",
+    "rlnOverallAccuracyRotations": "accuracy_rotation_deg",
+    "rlnOverallAccuracyTranslationsAngst": "accuracy_shift_A",
+}
+# RELION keeps this one as a whole number, which for a fraction is 0 or 1; the fraction is in our own block.
+SMALLEST_CHANGE_CLASS = "vitreousSmallestChangesClasses"
+# label -> field of Sampling
+SAMPLING = {
+    "rlnPsiStep": "psi_step_deg",
+    "rlnOffsetRange": "offset_range_A",
+    "rlnOffsetStep": "offset_step_A",
+    "rlnSamplingPerturbInstance": "perturb",
+    "rlnSamplingPerturbFactor": "perturb_factor",
+    "rlnPsiStepOriginal": "psi_step_original_deg",
+    "rlnOffsetRangeOriginal": "offset_range_original_A",
+    "rlnOffsetStepOriginal": "offset_step_original_A",
+}
+OFFSETS = ("rlnOffsetRange", "rlnOffsetStep", "rlnOffsetRangeOriginal", "rlnOffsetStepOriginal")
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Names of the files of one iteration, as they are written into one another."""
+
+    root: str
+    iteration: int
+
+    def _name(self, rest: str) -> str:
+        return f"{self.root}_it{self.iteration:03d}_{rest}"
+
+    @property
+    def optimiser(self) -> str:
+        return self._name("optimiser.star")
+
+    @property
+    def model(self) -> str:
+        return self._name("model.star")
+
+    @property
+    def sampling(self) -> str:
+        return self._name("sampling.star")
+
+    @property
+    def data(self) -> str:
+        return self._name("data.star")
+
+    @property
+    def classes(self) -> str:
+        return self._name("classes.mrcs")
+
+    @property
+    def unmasked(self) -> str:
+        return f"{self.root}_unmasked_classes.mrcs"
+
+
+@dataclass
+class Run:
+    """All that the files of one iteration hold.
+
+    Attributes
+    ----------
+    optimiser, model_general, sampling_general : label -> int, float or str of the list blocks, for the options
+    options : what only this program writes: name -> str
+    """
+
+    root: str
+    model: Model
+    sampling: Sampling
+    progress: Progress
+    dataset: Dataset
+    optimiser: dict[str, Any] = field(default_factory=dict)
+    model_general: dict[str, Any] = field(default_factory=dict)
+    sampling_general: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
+
+
+def write_iteration(
+    root: str,
+    model: Model,
+    sampling: Sampling,
+    progress: Progress,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    *,
+    options: Mapping[str, Any] | None = None,
+    unmasked: np.ndarray | None = None,
+    command: str = "",
+    program: str = "vitreous",
+) -> RunPaths:
+    """Write the files of iteration ``progress.iteration``, the optimiser's last.
+
+    Parameters
+    ----------
+    root : start of the names, with its folder (which exists), e.g. Class2D/job012/run
+    dataset : made by ``quantise``, so that what goes on is what was written
+    settings : label of data_optimiser_general -> value, of the options that RELION knows; booleans become 0 or 1 and
+        None the label's default
+    options : further options, kept in a block of our own as text; None is left out
+    unmasked : (K, box, box) float32 references before the solvent was flattened, for root_unmasked_classes.mrcs
+    command, program : for the head of the optimiser's file
+
+    Returns
+    -------
+    RunPaths
+
+    Raises  InputError: a label that data_optimiser_general lacks; WriteError: the disk.
+    """
+    unknown = [label for label in settings if label not in OPTIMISER]
+    if unknown:
+        raise InputError(f"{root}: found the setting {unknown[0]}, expected a label of OPTIMISER; pass it in options")
+    paths = RunPaths(str(root), progress.iteration)
+    write_mrc(paths.classes, model.references, model.pixel_size_A, stack=True)
+    if unmasked is not None:
+        write_mrc(paths.unmasked, unmasked, model.pixel_size_A, stack=True)
+    names = [f"{k + 1:06d}@{paths.classes}" for k in range(model.n_classes)]
+    write_star(paths.model, model_blocks(model, names, optics_of_groups(dataset)))
+    write_star(paths.sampling, [_list("sampling_general", _sampling_values(sampling))])
+    write_particles(paths.data, dataset)
+    values = _optimiser_values(paths, sampling, progress, settings)
+    own = {SMALLEST_CHANGE_CLASS: float(progress.smallest_change_class)}
+    own |= {name: str(value) for name, value in (options or {}).items() if value is not None}
+    blocks = [_list("optimiser_general", values), _list(OWN_OPTIONS, own)]
+    write_star(paths.optimiser, blocks, comments=(f"RELION optimiser; version {program}", command))
+    return paths
+
+
+def _list(name: str, values: Mapping[str, Any]) -> Block:
+    columns = {label: np.array([value], object if isinstance(value, str) else None) for label, value in values.items()}
+    return Block(name, "list", columns, precise=True)
+
+
+def _optimiser_values(paths: RunPaths, sampling: Sampling, progress: Progress, settings: Mapping[str, Any]) -> dict:
+    values = OPTIMISER | {label: value for label, value in settings.items() if value is not None}
+    values |= {
+        "rlnOutputRootName": paths.root,
+        "rlnModelStarFile": paths.model,
+        "rlnExperimentalDataStarFile": paths.data,
+        "rlnOrientSamplingStarFile": paths.sampling,
+        "rlnAdaptiveOversampleOrder": sampling.oversampling,
+        "rlnSmallestChangesClasses": int(min(progress.smallest_change_class + 0.5, 9999999)),
+    }
+    values |= {label: getattr(progress, name) for label, name in PROGRESS.items()}
+    # The type is the default's: RELION reads 5.0 as a whole number with a complaint.
+    return {label: type(OPTIMISER[label])(value) for label, value in values.items()}
+
+
+def _sampling_values(sampling: Sampling) -> dict[str, Any]:
+    values = {label: float(getattr(sampling, name)) for label, name in SAMPLING.items()}
+    head = {"rlnIs3DSampling": 0, "rlnIs3DTranslationalSampling": 0}
+    order = ["rlnPsiStep", "rlnOffsetRange", "rlnOffsetStep", "rlnHelicalOffsetStep", "rlnSamplingPerturbInstance"]
+    order += ["rlnSamplingPerturbFactor", "rlnHealpixOrderOriginal", "rlnPsiStepOriginal"]
+    values |= {"rlnHelicalOffsetStep": -1.0, "rlnHealpixOrderOriginal": -1}
+    return head | {label: values[label] for label in order} | {label: values[label] for label in OFFSETS[2:]}
+
+
+def optics_of_groups(dataset: Dataset) -> np.ndarray:
+    """(n_groups,) int64: the optics group of the first particle of each intensity-scale group, 0 for an empty group."""
+    out = np.zeros(len(dataset.group_names), np.int64)
+    out[dataset.particles.group[::-1]] = dataset.particles.optics[::-1]
+    return out
+
+
+def read_iteration(optimiser) -> Run:
+    """The state of a run from the root_itNNN_optimiser.star of one iteration, ours or RELION's (3.0 to 5).
+
+    Labels that other versions lack have defaults, origins in px become A, and a missing sampling file (RELION writes
+    none for iteration 0) gives the steps of RELION's defaults.
+
+    Parameters
+    ----------
+    optimiser : path; the files it names are looked for as named, then beside it
+
+    Raises  InputError: a file is missing or damaged, or is of a refinement with two half-sets.
+    """
+    optimiser = Path(optimiser)
+    star = _read(optimiser, "the _optimiser.star of an iteration")
+    general = Row(str(optimiser), star["optimiser_general"])
+    if general.flag("rlnDoSplitRandomHalves", False):
+        raise InputError(
+            f"{optimiser}: is of a refinement with two half-sets, expected a classification; give another file"
+        )
+    paths = {label: _beside(optimiser, general, label) for label in ("rlnModelStarFile", "rlnExperimentalDataStarFile")}
+    model_star = _read(paths["rlnModelStarFile"], "the model of the iteration")
+    dataset = quantise(
+        read_particles(paths["rlnExperimentalDataStarFile"], need_ctf=general.flag("rlnDoCorrectCtf", False))
+    )
+    names = [_located(optimiser, name) for name in reference_names(model_star)]
+    references = read_images(names)
+    model = read_model(model_star, references, dataset.group_names, dataset.group_counts, optics_of_groups(dataset))
+    sampling, sampling_general = _read_sampling(_beside(optimiser, general, "rlnOrientSamplingStarFile", False), model)
+    sampling.oversampling = general.integer("rlnAdaptiveOversampleOrder", 1)
+    options = _values(star[OWN_OPTIONS]) if OWN_OPTIONS in star else {}
+    progress = _read_progress(general, options, model.pixel_size_A)
+    return Run(
+        root=general.string("rlnOutputRootName", re.sub(r"_it\d+_optimiser\.star$", "", str(optimiser))),
+        model=model,
+        sampling=sampling,
+        progress=progress,
+        dataset=dataset,
+        optimiser=_values(star["optimiser_general"]),
+        model_general=_values(model_star["model_general"]),
+        sampling_general=sampling_general,
+        options={name: str(value) for name, value in options.items() if name != SMALLEST_CHANGE_CLASS},
+    )
+
+
+def _read(path, meaning: str):
+    if not Path(path).exists():
+        raise InputError(f"{path}: is not there, expected {meaning}; restore it, or continue from an earlier iteration")
+    return read_star(path)
+
+
+def _values(block: Block) -> dict[str, Any]:
+    return {label: column[0].item() if column.dtype != object else column[0] for label, column in block.columns.items()}
+
+
+def _beside(optimiser: Path, general: Row, label: str, needed: bool = True) -> str:
+    """The file that a label of the optimiser names; empty where a file that is not needed is missing."""
+    name = general.string(label, "")
+    if not name and needed:
+        raise general.missing(label, "a file of the same iteration", "restore the file")
+    found = _located(optimiser, name) if name else ""
+    return found if needed or (found and Path(found).exists()) else ""
+
+
+def _located(optimiser: Path, name: str) -> str:
+    """``name`` (with a section before an @, perhaps) as it is, or in the optimiser's folder where only that exists."""
+    section, at, file = name.rpartition("@")
+    beside = optimiser.parent / Path(file).name
+    return section + at + (str(beside) if not Path(file).exists() and beside.exists() else file)
+
+
+def _read_sampling(path: str, model: Model) -> tuple[Sampling, dict[str, Any]]:
+    if not path:
+        return Sampling(10.0, 6 * model.pixel_size_A, 2 * model.pixel_size_A), {}
+    block = read_star(path)["sampling_general"]
+    row = Row(path, block)
+    sampling = Sampling(10.0, 6 * model.pixel_size_A, 2 * model.pixel_size_A)
+    for label, name in SAMPLING.items():
+        setattr(sampling, name, row.number(label, getattr(sampling, name)))
+    if block.version is None:  # RELION 3.0 and older: offsets in px
+        for label in OFFSETS:
+            value = getattr(sampling, SAMPLING[label])
+            setattr(sampling, SAMPLING[label], value * model.pixel_size_A if label in row and value > 0 else value)
+    values = _values(block)
+    return sampling, values | {label: getattr(sampling, SAMPLING[label]) for label in OFFSETS if label in values}
+
+
+def _read_progress(general: Row, options: Mapping[str, Any], pixel_size_A: float) -> Progress:
+    progress = Progress()
+    for label, name in PROGRESS.items():
+        default = getattr(progress, name)
+        setattr(progress, name, type(default)(general.number(label, default)))
+    if "rlnOverallAccuracyTranslationsAngst" not in general and "rlnOverallAccuracyTranslations" in general:
+        progress.accuracy_shift_A = general.number("rlnOverallAccuracyTranslations", 0.0) * pixel_size_A
+    smallest = general.number("rlnSmallestChangesClasses", progress.smallest_change_class)
+    progress.smallest_change_class = float(options.get(SMALLEST_CHANGE_CLASS, smallest))
+    return progress
+
+
+def optimiser_files(root: str) -> Iterable[Path]:
+    """The optimiser files of a run, in the order of their iterations."""
+    folder, stem = Path(root).parent, re.escape(Path(root).name)
+    found = {}
+    for path in folder.glob("*_optimiser.star"):
+        match = re.fullmatch(rf"{stem}_it(\d+)_optimiser\.star", path.name)
+        if match:
+            found[int(match[1])] = path
+    return [found[iteration] for iteration in sorted(found)]
