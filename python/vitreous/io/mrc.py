@@ -223,6 +223,11 @@ class StackReader:
                                  f"{len(view) - done} more; is another program writing it?")
             done += got
 
+    @property
+    def memory_bytes(self) -> int:
+        """What an unpacked file occupies; 0 for one that stays on the disk."""
+        return len(self._data)
+
     def close(self) -> None:
         if self._handle >= 0:
             os.close(self._handle)
