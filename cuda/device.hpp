@@ -38,6 +38,7 @@ class Device {
 
 // The device behind the tag, made current for this thread.
 inline Device &enter(Cuda dev) {
+  if (!dev.stream) throw std::runtime_error("no GPU was opened: call the functions of what open(i) returns, as backend.cuda(i) does");
   Device &device = *static_cast<Device *>(dev.stream);
   device.enter();
   return device;

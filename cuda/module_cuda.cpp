@@ -1,5 +1,6 @@
 // The GPU module. open(i) gives a function table for device i with the names of the host module's kernels, so that several
-// devices can be used side by side and none is "current". It imports without a driver, and then counts no device.
+// devices can be used side by side and none is "current"; the module's own functions of these names belong to no device and
+// say so. It imports without a driver, and then counts no device.
 #include <memory>
 
 #include "bind/array.hpp"
@@ -86,4 +87,5 @@ PYBIND11_MODULE(_cuda, m) {
   m.def("device_count", &device_count);
   m.def("why_no_device", &why_no_device);
   m.def("open", &open_device);
+  bind_kernels(m, Cuda{nullptr});
 }

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 # Kernels that run on GPUs so far; the others run on the CPU alone.
 CUDA = {"ctf_image", "score_coarse", "shift_phases"}
 # Functions of a module that are no kernel.
-NOT_KERNELS = {"set_num_threads", "max_threads", "blas_config", "blas_kernels", "device_count", "memory_info"}
+NOT_KERNELS = {"set_num_threads", "max_threads", "blas_config", "blas_kernels", "device_count", "why_no_device", "open",
+               "DeviceArray"}
 
 
 def stems(folder: str, pattern: str, prefix: str = "", suffix: str = "") -> set[str]:
