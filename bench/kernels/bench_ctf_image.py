@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from vitreous.kernels_image import ctf_image
 from vitreous.model.band import Band
 

@@ -5,6 +5,7 @@
 #include "bind/bind_coloured_noise.hpp"
 #include "bind/bind_ctf_image.hpp"
 #include "bind/bind_gather_band.hpp"
+#include "bind/bind_math.hpp"
 #include "bind/bind_prepare_images.hpp"
 #include "bind/bind_shell_power.hpp"
 #include "bind/bind_shift_phases.hpp"
@@ -25,6 +26,7 @@ PYBIND11_MODULE(VITREOUS_MODULE, m) {
   bind_coloured_noise(m, cpu);
   bind_ctf_image(m, cpu);
   bind_gather_band(m, cpu);
+  bind_math(m);
   bind_prepare_images(m, cpu);
   bind_shell_power(m, cpu);
   bind_shift_phases(m, cpu);

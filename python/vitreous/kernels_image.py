@@ -6,18 +6,7 @@ import numpy as np
 
 from vitreous.kernels import _check
 
-# The columns of the CTF parameter table, in the order that the kernel reads.
-CTF_PARAMETERS = (
-    "defocus_u_A",
-    "defocus_v_A",
-    "defocus_angle_deg",
-    "voltage_kV",
-    "Cs_mm",
-    "amplitude_contrast",
-    "phase_shift_deg",
-    "b_factor_A2",
-    "ctf_scale",
-)
+N_CTF_PARAMETERS = 9
 
 
 def ctf_image(be, fx_inv_A, fy_inv_A, parameters, even_phase_rad=None, *, intact_first_peak=False, phase_flipped=False,
@@ -28,7 +17,9 @@ def ctf_image(be, fx_inv_A, fy_inv_A, parameters, even_phase_rad=None, *, intact
     ----------
     fx_inv_A, fy_inv_A : (n_k,) float32 or float64   frequency, 1/A, after the magnification matrix; taken on the
         device as float64, so that hundreds of radians keep their digits
-    parameters : (n_i, 9) float32 or float64         the columns of CTF_PARAMETERS; underfocus is positive
+    parameters : (n_i, 9) float32 or float64         defocus_u_A, defocus_v_A, defocus_angle_deg,
+        voltage_kV, Cs_mm, amplitude_contrast, phase_shift_deg, b_factor_A2, ctf_scale (made by
+        ``model.ctf.parameter_table``); underfocus is positive
     even_phase_rad : (n_k,) float32 or None          added to every image's phase (even aberrations), rad
     intact_first_peak : 1 in place of the CTF before its first peak
     phase_flipped : the absolute value, for images whose phases were flipped
@@ -47,7 +38,7 @@ def ctf_image(be, fx_inv_A, fy_inv_A, parameters, even_phase_rad=None, *, intact
     out = be.empty(shape, np.float32) if out is None else out
     _check("ctf_image",
            {"fy_inv_A": fy.shape, "parameters": table.shape, "even_phase_rad": extra.shape, "out": out.shape},
-           {"fy_inv_A": fx.shape, "parameters": (None, len(CTF_PARAMETERS)),
+           {"fy_inv_A": fx.shape, "parameters": (None, N_CTF_PARAMETERS),
             "even_phase_rad": (0,) if even_phase_rad is None else fx.shape, "out": shape})
     be.lib.ctf_image(fx, fy, table, extra, bool(intact_first_peak), bool(phase_flipped), bool(only_flip_phases),
                      bool(premultiplied), out)

@@ -3,7 +3,6 @@ import oracles
 import pytest
 from scipy import fft
 from tolerances import RTOL
-
 from vitreous.kernels_image import coloured_noise
 
 

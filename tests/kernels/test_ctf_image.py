@@ -2,7 +2,6 @@ import numpy as np
 import oracles
 import pytest
 from tolerances import RTOL
-
 from vitreous.kernels_image import ctf_image
 
 OPTIONS = ["intact_first_peak", "phase_flipped", "only_flip_phases", "premultiplied"]

@@ -2,7 +2,6 @@ import numpy as np
 import oracles
 import pytest
 from tolerances import RTOL
-
 from vitreous.kernels_image import prepare_images
 from vitreous.model.masks import soft_circle
 

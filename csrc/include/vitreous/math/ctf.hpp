@@ -7,6 +7,12 @@
 
 namespace vitreous {
 
+// Relativistic electron wavelength, A.
+VT_HD inline double electron_wavelength_A(double voltage_kV) {
+  const double volt = 1e3 * voltage_kV;
+  return 12.2643247 / std::sqrt(volt * (1 + 0.978466e-6 * volt));
+}
+
 // The phase in turns is xx x^2 + xy x y + yy y^2 + k4 (x^2 + y^2)^2 + constant at frequency (x, y) in 1/A.
 struct CtfCoefficients {
   double xx, xy, yy, k4, constant;
@@ -18,8 +24,7 @@ constexpr int kCtfParameters = 9;
 // p: defocus_u_A, defocus_v_A, defocus_angle_deg, voltage_kV, Cs_mm, amplitude_contrast, phase_shift_deg, b_factor_A2, scale
 inline CtfCoefficients ctf_coefficients(const double *p) {
   constexpr double pi = 3.14159265358979323846;
-  const double volt = 1e3 * p[3];
-  const double wavelength_A = 12.2643247 / std::sqrt(volt * (1 + 0.978466e-6 * volt));
+  const double wavelength_A = electron_wavelength_A(p[3]);
   const double c = std::cos(p[2] * pi / 180), s = std::sin(p[2] * pi / 180);
   const double k1 = -0.5 * wavelength_A;  // pi lambda / (2 pi); underfocus is positive and lowers the phase
   CtfCoefficients out;
