@@ -1,5 +1,6 @@
 """Particle files of every RELION since 3.0 are read, refused with a reason, and written back with all they held."""
 
+import contextlib
 import struct
 from dataclasses import replace
 
@@ -238,6 +239,23 @@ def test_few_bad_rows_are_quarantined(star):
     data = read_particles(star(OPTICS + HEAD + rows), need_ctf=True)
     assert list(data.quarantined) == [42] and "rlnDefocusU is -1 A" in data.quarantined[42]
     assert not read_particles(star(OPTICS + HEAD + rows)).quarantined  # without a CTF the column has no meaning
+
+
+def test_damaged_files_give_an_input_error_or_are_read(star, tmp_path):
+    """Nothing but InputError comes out of damaged text, and what is read can be written and read again."""
+    rng = np.random.default_rng(3)
+    n_read = 0
+    for trial in range(200):
+        words = (OLD if trial % 2 else OPTICS + HEAD + ROWS).split(" ")
+        words[rng.integers(len(words))] = rng.choice(
+            ["", "nan", "x" * 300, "-1", "1e999", "\n", "loop_", "1@", '"', "[1,"]
+        )
+        with contextlib.suppress(InputError):
+            data = read_particles(star(" ".join(words)), need_ctf=bool(trial % 3), need_box=False)
+            n_read += 1
+            write_particles(tmp_path / "again.star", quantise(data))
+            assert len(read_particles(tmp_path / "again.star", need_box=False)) == len(data)
+    assert 5 < n_read < 195  # some of both
 
 
 def test_repeated_images_are_noted(star):

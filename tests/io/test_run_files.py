@@ -1,5 +1,6 @@
 """A run's files hold its whole state: what is read is what was written, to the last bit."""
 
+import contextlib
 import lzma
 import tarfile
 from dataclasses import replace
@@ -180,6 +181,31 @@ def test_missing_noise_shells_take_the_previous_value(tmp_path):
     paths = write_iteration(str(tmp_path / "run"), model, sampling, progress, data, {})
     found = read_iteration(paths.optimiser).model.sigma2_noise[0]
     assert found[4] == model.sigma2_noise[0, 3] and found[0] == model.sigma2_noise[0, 1]
+
+
+def test_sampling_of_relion_3_0_is_in_pixels(tmp_path):
+    _, paths = write(tmp_path)
+    text = Path(paths.sampling).read_text()
+    Path(paths.sampling).write_text("\n".join(line for line in text.splitlines() if not line.startswith("#")))
+    run = read_iteration(paths.optimiser)
+    assert run.sampling.offset_step_A == 2.74 * 1.37 and run.sampling_general["rlnOffsetStep"] == 2.74 * 1.37
+
+
+def test_damaged_files_give_an_input_error_or_are_read(tmp_path):
+    """Nothing but InputError comes out of a file that lost or changed some of its text."""
+    _, paths = write(tmp_path)
+    rng = np.random.default_rng(7)
+    for trial in range(120):
+        path = Path(getattr(paths, ("optimiser", "model", "sampling", "data")[trial % 4]))
+        text = path.read_text()
+        words = text.split(" ")
+        words[rng.integers(len(words))] = rng.choice(["", "nan", "x", "-1", "1e999", "\n", "loop_", "\ndata_a", '"'])
+        damaged = " ".join(words)
+        path.write_text(damaged if trial % 3 else damaged[: rng.integers(1, len(damaged))])
+        with contextlib.suppress(InputError):
+            read_iteration(paths.optimiser)
+        path.write_text(text)
+    read_iteration(paths.optimiser)
 
 
 def test_optimiser_files_are_in_order(tmp_path):

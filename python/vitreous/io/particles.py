@@ -15,7 +15,7 @@ from vitreous.errors import InputError
 from vitreous.io.mrc import read_header
 from vitreous.io.optics import group_indices, old_optics, optics_columns, read_optics
 from vitreous.io.star import Block, read_star, round_as_written, write_star
-from vitreous.io.table import Table, factorise
+from vitreous.io.table import Table, exists, factorise
 from vitreous.model.dataset import CtfColumns, Dataset, Exposures, Particles
 from vitreous.model.optics import OpticsGroup
 
@@ -235,7 +235,7 @@ def find_root(path, image_files: Iterable[str]) -> Path:
     name = next(iter(image_files))
     places = [Path(), *Path(path).absolute().parents]
     for place in places:
-        if (place / name).exists():
+        if exists(place / name):
             return place
     raise InputError(
         f"{path}: its first image file is {name}, which is neither in the working directory {Path().absolute()} "

@@ -9,7 +9,7 @@ import numpy as np
 from vitreous.errors import InputError
 from vitreous.io.mrc import StackReader
 from vitreous.io.star import read_star
-from vitreous.io.table import Table, factorise
+from vitreous.io.table import Table, beside, exists, factorise
 
 PIXEL_TOLERANCE = 0.01  # relative; a stretch of 1% moves the edge of a 200 px particle by one pixel
 IMAGE_SUFFIXES = (".mrc", ".mrcs", ".map", ".mrc.gz", ".mrcs.gz")
@@ -31,7 +31,7 @@ def read_references(path, box: int, pixel_size_A: float, ref_angpix: float | Non
     Raises  InputError: no reference in the file, box or pixel size differ from the particles', or a pixel is no number.
     """
     path = Path(path)
-    if not path.exists():
+    if not exists(path):
         raise InputError(f"{path}: is not there, expected first references (an .mrcs stack or a .star); check --ref")
     names = [str(path)] if path.name.lower().endswith(IMAGE_SUFFIXES) else _names_in_star(path)
     images, pixels_A = _read(names)
@@ -57,19 +57,12 @@ def _names_in_star(path: Path) -> list[str]:
     for name, block in star.items():
         if "rlnReferenceImage" in block.columns:
             names = Table(path, star[name]).strings("rlnReferenceImage")
-            return [_near(path, reference) for reference in names]
+            return [beside(path, reference) for reference in names]
     found = ", ".join(f"data_{name}" for name in star)
     raise InputError(
         f"{path}: found {found} without a column rlnReferenceImage, expected one line per reference; "
         "give a class_averages.star, a run_itNNN_model.star or an .mrcs stack"
     )
-
-
-def _near(star: Path, name: str) -> str:
-    """The image as the STAR file names it, else the one of that name beside the STAR file."""
-    section, at, file = name.rpartition("@")
-    beside = star.parent / Path(file).name
-    return section + at + (str(beside) if not Path(file).exists() and beside.exists() else file)
 
 
 def read_images(names: list[str]) -> np.ndarray:
@@ -113,7 +106,7 @@ def _read(names: list[str]) -> tuple[np.ndarray, list[float]]:
 
 
 def _opened(file: str) -> StackReader:
-    if not Path(file).exists():
+    if not exists(file):
         raise InputError(f"{file}: is not there, expected a stack of references; run where the name starts from")
     return StackReader(file)
 

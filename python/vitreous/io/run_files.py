@@ -21,7 +21,7 @@ from vitreous.io.mrc import write_mrc
 from vitreous.io.particles import quantise, read_particles, write_particles
 from vitreous.io.references import read_images
 from vitreous.io.star import Block, read_star, write_star
-from vitreous.io.table import Row
+from vitreous.io.table import Row, beside, exists
 from vitreous.model.dataset import Dataset
 from vitreous.model.state import Model, Progress, Sampling
 
@@ -294,18 +294,18 @@ def read_iteration(optimiser) -> Run:
         raise InputError(
             f"{optimiser}: is of a refinement with two half-sets, expected a classification; give another file"
         )
-    paths = {label: _beside(optimiser, general, label) for label in ("rlnModelStarFile", "rlnExperimentalDataStarFile")}
+    paths = {label: _named(optimiser, general, label) for label in ("rlnModelStarFile", "rlnExperimentalDataStarFile")}
     model_star = _read(paths["rlnModelStarFile"], "the model of the iteration")
     dataset = quantise(
         read_particles(paths["rlnExperimentalDataStarFile"], need_ctf=general.flag("rlnDoCorrectCtf", False))
     )
-    names = [_located(optimiser, name) for name in reference_names(model_star)]
+    names = [beside(optimiser, name) for name in reference_names(model_star)]
     references = read_images(names)
     model = read_model(model_star, references, dataset.group_names, dataset.group_counts, optics_of_groups(dataset))
-    sampling, sampling_general = _read_sampling(_beside(optimiser, general, "rlnOrientSamplingStarFile", False), model)
+    sampling, sampling_general = _read_sampling(_named(optimiser, general, "rlnOrientSamplingStarFile", False), model)
     sampling.oversampling = general.integer("rlnAdaptiveOversampleOrder", 1)
-    options = _values(star[OWN_OPTIONS]) if OWN_OPTIONS in star else {}
-    progress = _read_progress(general, options, model.pixel_size_A)
+    own = Row(str(optimiser), star.get(OWN_OPTIONS, Block(OWN_OPTIONS, "list")))
+    progress = _read_progress(general, own, model.pixel_size_A)
     return Run(
         root=general.string("rlnOutputRootName", re.sub(r"_it\d+_optimiser\.star$", "", str(optimiser))),
         model=model,
@@ -315,12 +315,12 @@ def read_iteration(optimiser) -> Run:
         optimiser=_values(star["optimiser_general"]),
         model_general=_values(model_star["model_general"]),
         sampling_general=sampling_general,
-        options={name: str(value) for name, value in options.items() if name != SMALLEST_CHANGE_CLASS},
+        options={name: str(value) for name, value in _values(own.block).items() if name != SMALLEST_CHANGE_CLASS},
     )
 
 
 def _read(path, meaning: str):
-    if not Path(path).exists():
+    if not exists(path):
         raise InputError(f"{path}: is not there, expected {meaning}; restore it, or continue from an earlier iteration")
     return read_star(path)
 
@@ -329,20 +329,13 @@ def _values(block: Block) -> dict[str, Any]:
     return {label: column[0].item() if column.dtype != object else column[0] for label, column in block.columns.items()}
 
 
-def _beside(optimiser: Path, general: Row, label: str, needed: bool = True) -> str:
+def _named(optimiser: Path, general: Row, label: str, needed: bool = True) -> str:
     """The file that a label of the optimiser names; empty where a file that is not needed is missing."""
     name = general.string(label, "")
     if not name and needed:
         raise general.missing(label, "a file of the same iteration", "restore the file")
-    found = _located(optimiser, name) if name else ""
-    return found if needed or (found and Path(found).exists()) else ""
-
-
-def _located(optimiser: Path, name: str) -> str:
-    """``name`` (with a section before an @, perhaps) as it is, or in the optimiser's folder where only that exists."""
-    section, at, file = name.rpartition("@")
-    beside = optimiser.parent / Path(file).name
-    return section + at + (str(beside) if not Path(file).exists() and beside.exists() else file)
+    found = beside(optimiser, name) if name else ""
+    return found if needed or (found and exists(found)) else ""
 
 
 def _read_sampling(path: str, model: Model) -> tuple[Sampling, dict[str, Any]]:
@@ -361,7 +354,7 @@ def _read_sampling(path: str, model: Model) -> tuple[Sampling, dict[str, Any]]:
     return sampling, values | {label: getattr(sampling, SAMPLING[label]) for label in OFFSETS if label in values}
 
 
-def _read_progress(general: Row, options: Mapping[str, Any], pixel_size_A: float) -> Progress:
+def _read_progress(general: Row, own: Row, pixel_size_A: float) -> Progress:
     progress = Progress()
     for label, name in PROGRESS.items():
         default = getattr(progress, name)
@@ -369,7 +362,7 @@ def _read_progress(general: Row, options: Mapping[str, Any], pixel_size_A: float
     if "rlnOverallAccuracyTranslationsAngst" not in general and "rlnOverallAccuracyTranslations" in general:
         progress.accuracy_shift_A = general.number("rlnOverallAccuracyTranslations", 0.0) * pixel_size_A
     smallest = general.number("rlnSmallestChangesClasses", progress.smallest_change_class)
-    progress.smallest_change_class = float(options.get(SMALLEST_CHANGE_CLASS, smallest))
+    progress.smallest_change_class = own.number(SMALLEST_CHANGE_CLASS, smallest)
     return progress
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from vitreous.errors import InputError
@@ -113,6 +115,21 @@ class Row(Table):
 
     def string(self, label: str, default: str) -> str:
         return self.strings(label)[0] if label in self else default
+
+
+def exists(path) -> bool:
+    """Whether a file is there; a name that no file can have is not."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def beside(star, name: str) -> str:
+    """A file that a STAR file names, perhaps as ``000012@name``: as named, else where it lies beside the STAR file."""
+    section, at, file = name.rpartition("@")
+    near = Path(star).parent / Path(file).name
+    return section + at + (str(near) if not exists(file) and exists(near) else file)
 
 
 def factorise(names: list[str]) -> tuple[list[str], np.ndarray]:
