@@ -1,0 +1,227 @@
+"""References to their transforms and back: zero padding, gridding correction, Wiener reconstruction. 2D.
+
+Half transforms have columns kx = 0.. and rows ky centred (row ky + ny//2), in samples of the padded box.
+Source: docs/equations.md#slice, #wiener
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+
+from vitreous.model.band import round_half_up
+from vitreous.model.masks import soft_circle
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The padded Fourier lattice of a 2D box, out to radius_px of the unpadded one.
+
+    Attributes
+    ----------
+    side : padded box, even; padding : side / box
+    ny, nx : shape of the half transforms that are kept
+    shell : (ny, nx) int32         shell of the unpadded box of each sample
+    inside : (ny, nx) bool         |R| <= round(radius_px * padding)
+    """
+
+    box: int
+    padding: float
+    radius_px: float
+
+    @property
+    def side(self) -> int:
+        return 2 * round(self.padding * self.box / 2)
+
+    @property
+    def radius(self) -> int:
+        """Largest radius in padded samples."""
+        return int(round_half_up(self.radius_px * self.side / self.box))
+
+    @property
+    def nx(self) -> int:
+        return self.radius + 3
+
+    @property
+    def ny(self) -> int:
+        return 2 * self.nx - 1
+
+    @property
+    def distance(self) -> np.ndarray:
+        y, x = np.mgrid[-(self.nx - 1) : self.nx, : self.nx]
+        return np.hypot(x, y)
+
+    @property
+    def shell(self) -> np.ndarray:
+        return round_half_up(self.distance * self.box / self.side)
+
+    @property
+    def inside(self) -> np.ndarray:
+        return self.distance <= self.radius
+
+
+def gridding_correction(box: int, padding: float) -> np.ndarray:
+    """(box, box) sinc^2 of the distance from the centre: what bilinear interpolation does to the map."""
+    x = np.arange(box) - box // 2
+    return np.sinc(np.hypot(x[:, None], x[None, :]) / (box * padding)) ** 2
+
+
+def reference_transform(references, lattice: Lattice, n_threads: int = 1, low_cut_px: float = 0.0):
+    """Padded transforms of 2D references, ready for slices.
+
+    Parameters
+    ----------
+    references : (K, box, box) float32     real space, centre at box//2
+    low_cut_px : shells up to this are set to zero; 0 = none
+
+    Returns
+    -------
+    (K, ny, nx) complex64                  on the scale of FFT / box^2, phases referred to the centre
+    (K, n_shells) float64                  half the mean power per shell: the variance per component
+
+    """
+    box, side, nx = lattice.box, lattice.side, lattice.nx
+    corrected = references / gridding_correction(box, side / box).astype(np.float32)
+    padded = np.zeros((len(references), side, side), np.float32)
+    first = side // 2 - box // 2
+    padded[:, first : first + box, first : first + box] = corrected
+    ft = scipy.fft.rfft2(padded, workers=n_threads)
+    out = np.zeros((len(references), lattice.ny, nx), np.complex64)
+    n = min(nx - 1, side // 2)
+    out[:, nx - 1 : nx + n, : n + 1] = ft[:, : n + 1, : n + 1]
+    out[:, nx - 1 - n : nx - 1, : n + 1] = ft[:, side - n :, : n + 1]
+    y, x = np.mgrid[-(nx - 1) : nx, :nx]
+    sign = np.where((x + y) % 2, -1.0, 1.0) * lattice.inside / box**2
+    if low_cut_px:
+        sign = sign * (lattice.distance * box / side > low_cut_px)
+    out *= sign.astype(np.float32)
+    half_power = 0.5 * (out.real.astype(np.float64) ** 2 + out.imag.astype(np.float64) ** 2)
+    return out, shell_mean(half_power, lattice)
+
+
+def shell_mean(values, lattice: Lattice, mask=None) -> np.ndarray:
+    """Mean over the samples of each shell.
+
+    Parameters
+    ----------
+    values : (K, ny, nx) float64
+    mask : (ny, nx) bool     samples that count; those inside the lattice's radius by default
+
+    Returns
+    -------
+    (K, box//2 + 1) float64     0 where a shell has no sample
+    """
+    mask = lattice.inside if mask is None else mask
+    n_shells = lattice.box // 2 + 1
+    shell = np.minimum(lattice.shell[mask], n_shells)
+    count = np.bincount(shell, minlength=n_shells + 1)[:n_shells]
+    sums = np.stack([np.bincount(shell, v[mask], n_shells + 1)[:n_shells] for v in values])
+    return sums / np.maximum(count, 1)
+
+
+def add_friedel_mates(data, weight):
+    """Make the column kx = 0 Hermitian: each sample takes the sum of itself and its conjugate mate, in place.
+
+    Parameters
+    ----------
+    data : (K, ny, nx, 2) float64, weight : (K, ny, nx) float64
+    """
+    column, mates = data[:, :, 0], data[:, ::-1, 0] * np.array([1.0, -1.0])
+    data[:, :, 0] = column + mates
+    weight[:, :, 0] = weight[:, :, 0] + weight[:, ::-1, 0]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Maps and what is known of their reliability; shells of the unpadded box."""
+
+    maps: np.ndarray  # (K, box, box) float32
+    data_vs_prior: np.ndarray  # (K, S)
+    sigma2: np.ndarray  # (K, S)
+    coverage: np.ndarray  # (K, S)
+
+
+def wiener(data, weight, tau2, lattice: Lattice, *, tau2_fudge=1.0, minres_map=5, use_prior=True, n_threads=1) -> Reconstruction:
+    """Maps from summed data and weights: V = F / (W + 1 / (oc T tau2)), oc = padding^2.
+
+    Parameters
+    ----------
+    data : (K, ny, nx, 2) float64    sums of w ctf X / sigma^2; the mates already added
+    weight : (K, ny, nx) float64     sums of w ctf^2 / sigma^2
+    tau2 : (K, S) float64            prior variance per component
+    tau2_fudge : T
+    minres_map : shells below this get no prior
+    use_prior : False gives the unregularised map
+
+    Returns
+    -------
+    Reconstruction; classes without data are zero
+
+    Source: docs/equations.md#wiener
+    """
+    n_shells, inside = lattice.box // 2 + 1, lattice.inside
+    oc = (lattice.side / lattice.box) ** 2
+    shell = np.minimum(lattice.shell, n_shells - 1)
+    weight = np.where(inside, weight, 0)
+    mean_weight = shell_mean(weight, lattice)
+    inverse_prior = np.zeros_like(weight)
+    for k, tau in enumerate(tau2):
+        known = tau > 0
+        inverse = np.where(known, 1 / np.where(known, oc * tau2_fudge * tau, 1), 0)[shell]
+        # no signal was ever seen in this shell: a prior that leaves the data a thousandth
+        unknown = np.where(weight[k] > 1e-20, 1 / np.where(weight[k] > 1e-20, 0.001 * weight[k], 1), 0)
+        inverse_prior[k] = np.where(known[shell], inverse, unknown)
+    ratio = np.where(inside & (inverse_prior > 0), weight / np.where(inverse_prior > 0, inverse_prior, 1), 0)
+    data_vs_prior = shell_mean(ratio, lattice)
+    coverage = shell_mean((ratio >= 1).astype(np.float64), lattice)
+    sigma2 = np.where(mean_weight > 0, 1 / np.where(mean_weight > 0, oc * mean_weight, 1), 0)
+    if use_prior:
+        weight = weight + np.where(lattice.shell >= minres_map, inverse_prior, 0)
+    maps = _invert(data, weight, lattice, n_threads)
+    return Reconstruction(maps, data_vs_prior, sigma2, coverage)
+
+
+def _invert(data, weight, lattice: Lattice, n_threads: int) -> np.ndarray:
+    """Divide, transform back, crop, mask the corners, undo the gridding."""
+    box, side, nx, inside = lattice.box, lattice.side, lattice.nx, lattice.inside
+    ring = np.minimum(np.floor(lattice.distance * box / side).astype(int), int(lattice.radius * box / side))
+    count = np.bincount(ring[inside])
+    y, x = np.mgrid[-(nx - 1) : nx, :nx]
+    sign = np.where((x + y) % 2, -1.0, 1.0) * box**2
+    n = min(nx - 1, side // 2)
+    ft = np.zeros((len(data), side, side // 2 + 1), np.complex64)
+    for k in range(len(data)):
+        # a floor of a thousandth of the ring's mean keeps samples that were hardly measured from dominating
+        floor = (np.bincount(ring[inside], weight[k][inside]) / np.maximum(count, 1) / 1000)[np.minimum(ring, len(count) - 1)]
+        divisor = np.maximum(weight[k], floor)
+        value = np.where(inside & (divisor > 0), (data[k, ..., 0] + 1j * data[k, ..., 1]) / np.where(divisor > 0, divisor, 1), 0) * sign
+        ft[k, : n + 1, : n + 1] = value[nx - 1 : nx + n, : n + 1]
+        ft[k, side - n :, : n + 1] = value[nx - 1 - n : nx - 1, : n + 1]
+    padded = scipy.fft.irfft2(ft, s=(side, side), workers=n_threads, overwrite_x=True)
+    first = side // 2 - box // 2
+    maps = padded[:, first : first + box, first : first + box]
+    corners = 1 - soft_circle(box, box / 2 - 3, 3)
+    outside = np.tensordot(maps, corners, 2) / corners.sum()
+    maps = maps * (1 - corners) + outside[:, None, None] * corners
+    return (maps / gridding_correction(box, side / box)).astype(np.float32)
+
+
+def low_pass(references, pixel_size_A: float, resolution_A: float, n_threads: int = 1) -> np.ndarray:
+    """Raised-cosine low-pass: 1 below shell N a / d - 1, 0 above that + 2.
+
+    Parameters
+    ----------
+    references : (K, box, box) float32
+
+    Returns
+    -------
+    (K, box, box) float32
+    """
+    box = references.shape[-1]
+    ft = scipy.fft.rfft2(references, workers=n_threads)
+    radius = np.hypot(np.fft.fftfreq(box, 1 / box)[:, None], np.arange(box // 2 + 1)[None, :])
+    depth = np.clip((radius - (box * pixel_size_A / resolution_A - 1)) / 2, 0, 1)
+    ft *= (0.5 + 0.5 * np.cos(np.pi * depth)).astype(np.float32)
+    return scipy.fft.irfft2(ft, s=(box, box), workers=n_threads).astype(np.float32)

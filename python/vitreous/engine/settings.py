@@ -1,0 +1,50 @@
+"""What the user decided, as the engine needs it: numbers and arrays, no file names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Choices of a classification run; the defaults are RELION's. Sizes in pixels are those of the model box."""
+
+    particle_diameter_A: float
+    mask_edge_px: float = 5.0
+    zero_mask: bool = False
+    ctf: bool = True
+    intact_first_peak: bool = False
+    phase_flipped: bool = False
+    only_flip_phases: bool = False
+    ctf_uncorrected_ref: bool = False
+    norm: bool = False
+    scale: bool = False
+    adaptive_fraction: float = 0.999
+    max_significant: int = 0  # 0 = no limit
+    min_sigma2_offset_A2: float = 2.0
+    fix_sigma_noise: bool = False
+    fix_sigma_offset: bool = False
+    fixed_tau2: np.ndarray | None = None  # (S,) in place of the references' power
+    minres_map: int = 5
+    flatten_solvent: bool = False
+    solvent_mask: np.ndarray | None = None  # (box, box)
+    center_classes: bool = False
+    strict_highres_A: float = 0.0  # 0 = off
+    strict_lowres_A: float = 0.0
+    coarse_size_px: int = 0  # largest image of the coarse pass; 0 = no limit
+    skip_align: bool = False
+    skip_rotate: bool = False
+    first_iteration_cc: bool = False
+    always_cc: bool = False
+    one_reference_for_all: bool = False  # K classes start from one map: iteration 1 splits the particles at random
+    allow_coarser_sampling: bool = False
+    fast_subsets: bool = False
+    skip_maximize: bool = False
+    ini_high_A: float = 0.0
+    random_seed: int = 0
+
+    def correlation(self, iteration: int) -> bool:
+        """Whether this iteration scores by normalised cross-correlation."""
+        return self.always_cc or (self.first_iteration_cc and iteration == 1)
