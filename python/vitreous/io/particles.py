@@ -13,7 +13,7 @@ import numpy as np
 
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_header
-from vitreous.io.optics import group_indices, old_optics, optics_columns, read_optics
+from vitreous.io.optics_star import group_indices, old_optics, optics_columns, read_optics
 from vitreous.io.star import Block, read_star, round_as_written, write_star
 from vitreous.io.table import Table, exists, factorise
 from vitreous.model.dataset import CtfColumns, Dataset, Exposures, Particles

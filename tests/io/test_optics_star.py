@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vitreous.io.optics import old_optics, optics_columns, parse_vector, read_optics
+from vitreous.io.optics_star import old_optics, optics_columns, parse_vector, read_optics
 from vitreous.io.star import Block
 from vitreous.io.table import Table
 from vitreous.model.optics import OpticsGroup
