@@ -46,17 +46,17 @@ def flags(o) -> list[str]:
 def programs(o) -> dict[str, list[str]]:
     """Name -> command of what is here to run; what is not here is said."""
     found = {}
-    if not o.sizes and "relion" in o.only:
-        if shutil.which(RELION):
-            found["relion"] = [RELION]
-        else:
-            print(f"{RELION} is not on PATH: ours runs alone (apt install relion)")
     ours = [sys.executable, "-m", "vitreous", "class2d"]
     if "vitreous" in o.only:
         if subprocess.run([*ours, "--help"], capture_output=True).returncode == 0:
             found["vitreous"] = ours
         else:
             print("python -m vitreous class2d does not run here: pip install .")
+    if not o.sizes and not o.earlier and "relion" in o.only:
+        if shutil.which(RELION):
+            found["relion"] = [RELION]
+        else:
+            print(f"{RELION} is not on PATH: ours runs alone (apt install relion)")
     return found
 
 
@@ -87,7 +87,14 @@ def run_once(o, name: str, command: list[str], particles: Path, i_run: int) -> d
     figures = json.loads(cost.read_text()) if cost.exists() else {"rc": 127}
     if figures.pop("rc") != 0:
         raise SystemExit(f"{name} failed; its last words ({log}):\n{log.read_text()[-1500:]}")
-    return {"program": name, "out": str(out), **figures}
+    return {"program": name, **figures, **quality(o, particles, out)}
+
+
+def earlier_run(o, particles: Path) -> dict:
+    """What an earlier run of RELION cost (cost.json in its folder) and how good it was."""
+    figures = json.loads((o.earlier / "cost.json").read_text())
+    figures.pop("rc", None)
+    return {"program": "relion", **figures, **quality(o, particles, o.earlier)}
 
 
 def quality(o, particles: Path, out: Path) -> dict:
@@ -153,6 +160,8 @@ def main(arguments=None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="+", default=["relion", "vitreous"], choices=["relion", "vitreous"])
     parser.add_argument("--sizes", action="store_true", help="ours at 64 and 128 px, n and 4 n particles")
+    parser.add_argument("--set", type=Path, help="folder of a simulated set to use in place of a new one")
+    parser.add_argument("--earlier", type=Path, help="folder of an earlier RELION run, which is not run again")
     parser.add_argument("--judge", nargs=2, type=Path, metavar=("SET", "RUN"), help="judge an earlier run")
     parser.add_argument("--json", type=Path)
     o = parser.parse_args(arguments)
@@ -163,12 +172,13 @@ def main(arguments=None) -> None:
     found, runs = programs(o), []
     sizes = [(o.n, 64), (4 * o.n, 64), (o.n, 128), (4 * o.n, 128)] if o.sizes else [(o.n, o.box)]
     for n, box in sizes:
-        particles = make_set(o, n, box)
+        particles = o.set.resolve() if o.set else make_set(o, n, box)
         for i_run in range(o.runs):
             for name, command in found.items():
-                run = run_once(o, name, command, particles, i_run)
-                runs.append({"size": f"{n}x{box}", **run, **quality(o, particles, Path(run.pop("out")))})
+                runs.append({"size": f"{n}x{box}", **run_once(o, name, command, particles, i_run)})
                 print(f"{name} {n}x{box} run {i_run + 1}: {runs[-1]['wall_s']:.1f} s", file=sys.stderr, flush=True)
+    if o.earlier and not o.sizes:
+        runs.append({"size": f"{o.n}x{o.box}", **earlier_run(o, particles)})
     if not runs:
         raise SystemExit("nothing to run")
     print(f"{' '.join(flags(o))}\n{table(runs)}\n{LEGEND}")
