@@ -1,0 +1,98 @@
+"""The demo around class2d: what it asks for, what it compares, what it leaves."""
+
+import re
+
+import numpy as np
+import pytest
+from vitreous.errors import InputError
+from vitreous.io.particles import quantise, read_particles
+from vitreous.io.run_files import write_iteration
+from vitreous.io.star import read_star, write_star
+from vitreous.model.state import Model, Progress, Sampling
+from vitreous.programs import class2d, demo, simulate
+
+
+class Backend:
+    n_threads = 1
+
+
+def model_of(images, pixel_size_A, share):
+    n_classes, box = images.shape[:2]
+    ones = np.ones((n_classes, box // 2 + 1))
+    return Model(
+        pixel_size_A=pixel_size_A, references=images, class_weight=share, sigma2_noise=ones[:1] * 1e-4, tau2=ones,
+        data_vs_prior=ones, sigma2_reference=ones, fourier_coverage=ones, class_offset_A=np.zeros((n_classes, 2)),
+        accuracy_rotation_deg=np.full(n_classes, 2.0), accuracy_shift_A=np.full(n_classes, 1.0),
+        class_resolution_A=np.full(n_classes, 15.0), class_coverage=np.ones(n_classes), group_names=["all"],
+        group_counts=np.ones(1, np.int64), group_scale=np.ones(1),
+    )  # fmt: skip
+
+
+def perfect_class2d(options, be, comm):
+    """In place of class2d: reads the truth beside its input and writes it as its answer, with particles reversed."""
+    truth_file = options.particles.replace("particles.star", "particles_truth.star")
+    dataset = read_particles(truth_file)
+    dataset = quantise(dataset.subset(np.arange(len(dataset))[::-1]))
+    from vitreous.io.mrc import read_mrc
+
+    views, pixel_size_A = read_mrc(truth_file.replace("particles_truth.star", "truth_views.mrcs"))
+    share = np.bincount(dataset.particles.class_number - 1, minlength=len(views)) / len(dataset)
+    write_iteration(options.output, model_of(views, pixel_size_A, share), Sampling(10.0, 20.0, 8.0),
+                    Progress(iteration=options.iter), dataset, {})  # fmt: skip
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(class2d, "run", perfect_class2d)
+    monkeypatch.setattr(demo, "SET", demo.SET | {"box": 32, "angpix": 8.0})
+
+
+def test_demo_of_a_perfect_classification_finds_no_error(tmp_path, small, capsys):
+    result = demo.run(demo.Options.from_keywords(o=str(tmp_path / "demo"), n=240), Backend(), None)
+    assert result.score.purity == 1 and result.score.n_views_found == 8
+    assert result.score.angle_error_deg < 1e-4  # six decimals in the files
+    assert min(c.correlation for c in result.score.classes) > 0.99
+    text = capsys.readouterr().out
+    assert "8 of 8" in text and "100.0 %" in text and str(result.comparison) in text
+    page = result.comparison.read_text()
+    assert page.count("true view") >= 8 and "8 of 8" in page and page.count("data:image/png") == 16
+
+
+def test_demo_tells_of_a_poor_classification(tmp_path, small, monkeypatch, capsys):
+    def shuffled(options, be, comm):
+        truth_file = options.particles.replace("particles.star", "particles_truth.star")
+        star = read_star(truth_file)
+        star["particles"]["rlnClassNumber"] = np.random.default_rng(1).permutation(star["particles"]["rlnClassNumber"])
+        write_star(truth_file, list(star.values()))
+        perfect_class2d(options, be, comm)
+
+    monkeypatch.setattr(class2d, "run", shuffled)
+    result = demo.run(demo.Options.from_keywords(o=str(tmp_path / "demo"), n=240), Backend(), None)
+    assert result.score.purity < 0.4
+    assert "report what it prints" in capsys.readouterr().err
+
+
+def test_demo_of_own_particles_asks_for_what_the_file_allows(tmp_path):
+    columns = {"rlnImageName": [f"{i:06d}@a.mrcs" for i in range(1, 601)], "rlnDefocusU": np.full(600, 1e4)}
+    path = tmp_path / "particles.star"
+    write_star(path, {"particles": columns})
+    chosen = demo.own_options(demo.Options.from_keywords(i=str(path)), tmp_path / "run")
+    assert (chosen.K, chosen.ctf, chosen.particle_diameter) == (4, True, None)
+    del columns["rlnDefocusU"]
+    write_star(path, {"particles": columns})
+    chosen = demo.own_options(demo.Options.from_keywords(i=str(path), K=7, iter=3), tmp_path / "run")
+    assert (chosen.K, chosen.ctf, chosen.iter) == (7, False, 3)
+
+
+def test_demo_refuses_a_table_without_particles(tmp_path):
+    write_star(tmp_path / "micrographs.star", {"micrographs": {"rlnMicrographName": ["a.mrc", "b.mrc"]}})
+    with pytest.raises(InputError, match="no column rlnImageName"):
+        demo.own_options(demo.Options.from_keywords(i=str(tmp_path / "micrographs.star")), tmp_path / "run")
+
+
+def test_demo_particles_are_those_of_the_simulation(tmp_path, small):
+    made = simulate.run(simulate.Options.from_keywords(o=str(tmp_path), n=120, verb=0, **demo.SET))
+    options = demo.demo_options(demo.Options.from_keywords(K=3), made, tmp_path / "run")
+    assert options.particles == str(made.particles) and options.ctf and options.K == 3
+    columns = read_star(options.particles)["particles"].columns
+    assert not [name for name in columns if re.search("Angle(Psi|Rot)|Origin|Class", name)]
