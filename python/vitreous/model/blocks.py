@@ -97,5 +97,5 @@ class Block:
         return replace(self, values=values)
 
     def _flat(self, values):
-        """(n, components of one entry); a block or a set of views may be empty, so the number is not left to reshape."""
+        """(n, components of one entry); with n = 0 reshape could not infer the second."""
         return values.reshape(len(values), int(np.prod(self.values.shape[1:])))

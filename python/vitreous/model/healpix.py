@@ -28,7 +28,7 @@ def directions(be, order: int) -> np.ndarray:
 
     Returns
     -------
-    (12 4^order, 2) float64          rot in [-180, 180), tilt in [0, 180], degrees; row = nested pixel number
+    (12 4^order, 2) float64          rot in (-180, 180], tilt in [0, 180], degrees; row = nested pixel number
 
     Raises  ValueError: order out of range.     Source: docs/equations.md#healpix
     """

@@ -99,8 +99,8 @@ def tilt_to_matrix(tilt_deg) -> np.ndarray:
 
 
 def wrap_deg(angle_deg) -> np.ndarray:
-    """Angles moved by whole turns into [-180, 180)."""
-    return (np.asarray(angle_deg, float) + 180.0) % 360.0 - 180.0
+    """Angles moved by whole turns into (-180, 180]."""
+    return 180.0 - (180.0 - np.asarray(angle_deg, float)) % 360.0
 
 
 def psi_distance_deg(a_deg, b_deg) -> np.ndarray:

@@ -110,7 +110,7 @@ def perturb_psi(psi_deg, offset: float, step_deg: float) -> np.ndarray:
 
     Returns
     -------
-    shape of psi_deg, float64        degrees in [-180, 180)
+    shape of psi_deg, float64        degrees in (-180, 180]
     """
     return wrap_deg(np.asarray(psi_deg, float) + offset * step_deg)
 
