@@ -145,20 +145,21 @@ def _particle_block(path, star) -> Block:
 
 def _image_names(table: Table) -> tuple[list[str], np.ndarray]:
     """Stack names and 1-based sections of ``000012@stack.mrcs``; a name without a section is a file of one image."""
-    files, sections = [], np.ones(len(table), np.int32)
-    for row, name in enumerate(table.strings("rlnImageName")):
-        section, at, file = name.partition("@")
-        if not at:
-            files.append(name)
-            continue
-        try:
-            sections[row] = int(section)
-        except (ValueError, OverflowError):
-            sections[row] = 0
-        if sections[row] < 1 or not file:
-            raise table.bad_value("rlnImageName", row, "NNNNNN@stack.mrcs with NNNNNN from 1", "correct the name")
-        files.append(file)
+    parts = [name.partition("@") for name in table.strings("rlnImageName")]
+    files = [file if at else section for section, at, file in parts]
+    try:
+        sections = np.array([int(section) if at else 1 for section, at, _ in parts], np.int32)
+    except (ValueError, OverflowError):
+        sections = np.array([_section(section) if at else 1 for section, at, _ in parts], np.int32)
+    if sections.min() < 1 or not all(files):
+        row = next(row for row, file in enumerate(files) if sections[row] < 1 or not file)
+        raise table.bad_value("rlnImageName", row, "NNNNNN@stack.mrcs with NNNNNN from 1", "correct the name")
     return files, sections
+
+
+def _section(text: str) -> int:
+    """The number before the @, 0 where it is none that a stack can have."""
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
 def _note_duplicates(table: Table, image_file, sections, notes: list[str]) -> None:

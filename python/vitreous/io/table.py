@@ -134,6 +134,6 @@ def beside(star, name: str) -> str:
 
 def factorise(names: list[str]) -> tuple[list[str], np.ndarray]:
     """Distinct names in order of appearance, and for each entry the index of its name, (n,) int32."""
-    index: dict[str, int] = {}
-    codes = np.fromiter((index.setdefault(name, len(index)) for name in names), np.int32, len(names))
-    return list(index), codes
+    distinct = list(dict.fromkeys(names))
+    index = {name: i for i, name in enumerate(distinct)}
+    return distinct, np.fromiter(map(index.__getitem__, names), np.int32, len(names))
