@@ -310,8 +310,8 @@ void append_number(std::string &out, double value, bool precise) {
     out.append(text);
     return;
   }
-  if (std::signbit(value)) out.push_back('-');
   const size_t start = out.size();
+  if (std::signbit(value)) out.push_back('-');
   append_fixed(out, size, decimals);
   if (out.size() - start > 12) out.resize(start + 12);  // 100000.000000
 }

@@ -175,8 +175,8 @@ class ImageSource:
             reader = self._reader(i_file)
             box = out.shape[1]
             if reader.shape != (box, box):
-                raise InputError(f"is {reader.shape[1]} x {reader.shape[0]} px, expected {box} x {box}; was it extracted "
-                                 "with another box?")
+                raise InputError(f"is {reader.shape[1]} x {reader.shape[0]} px, expected {box} x {box}; was it "
+                                 "extracted with another box?")
         except InputError as error:
             bad.update((i, f"{self.name(i)}: {error}") for i in chosen.tolist())
             return
@@ -248,8 +248,9 @@ class ImageSource:
         n_bytes = int(4 * (self.box.astype(float) ** 2).sum())
         free = available_memory()
         if n_bytes > 0.9 * free:
-            raise InputError(f"--preread_images: {len(self)} images need {n_bytes / GB:.1f} GB of memory, {free / GB:.1f} "
-                             "GB are free; leave --preread_images out, or use --scratch_dir on a local disk")
+            raise InputError(f"--preread_images: {len(self)} images need {n_bytes / GB:.1f} GB of memory, "
+                             f"{free / GB:.1f} GB are free; leave --preread_images out, or use "
+                             "--scratch_dir on a local disk")
         row = np.zeros(len(self), np.int64)
         kept: dict[int, np.ndarray] = {}
         for box in np.unique(self.box).tolist():
