@@ -1,5 +1,26 @@
-"""One engine for single-particle cryo-EM and cryo-ET that speaks RELION's files and flags."""
+"""One engine for single-particle cryo-EM and cryo-ET that speaks RELION's files and flags.
+
+Programs are functions here: ``from vitreous import class2d; class2d(i="particles.star", o="Class2D/run", K=50)``.
+"""
+
+from __future__ import annotations
 
 from importlib.metadata import version as _version
+from typing import Any
 
 __version__ = _version("vitreous")
+__all__ = ["__version__", "class2d"]
+
+
+def class2d(**options: Any):
+    """2D classification; options by their flag names, as on the command line.
+
+    Returns
+    -------
+    programs.class2d.Result: classes (K, box, box), particles, model, dataset, root, report
+
+    Raises  errors.InputError: an option or a file is not as expected, in one line.
+    """
+    from vitreous.cli import call
+
+    return call("class2d", **options)

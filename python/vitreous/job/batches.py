@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 
@@ -53,9 +54,7 @@ def read(dataset: Dataset, source, batches: list[np.ndarray]) -> Iterator[tuple[
 
     The indices and images are those of the good particles.
     """
-    with source.prefetch(batches) as ahead:
-        for indices, (images, bad) in zip(batches, ahead):
-            good = np.ones(len(indices), bool)
-            if bad:
-                good[np.isin(indices, list(bad))] = False
+    with closing(source.prefetch(batches)) as ahead:
+        for indices, images, bad in ahead:
+            good = ~np.isin(indices, list(bad))
             yield indices[good], (images if good.all() else np.ascontiguousarray(images[good])), bad

@@ -164,6 +164,11 @@ def start_iteration(be, state: State, settings: Settings) -> tuple[State, Plan]:
     return state, plan
 
 
+def n_used(state: State, settings: Settings, iteration: int) -> int:
+    """How many particles an iteration goes through."""
+    return subset_size(iteration, state.model.n_classes, int(state.dataset.usable.sum()), settings)
+
+
 def expectation(be, plan: Plan, state: State, source, comm, *, max_bad: float, advance: Callable[[int], None] = lambda n: None):
     """Every particle of this iteration through the engine.
 
@@ -172,15 +177,14 @@ def expectation(be, plan: Plan, state: State, source, comm, *, max_bad: float, a
     Accumulator of all processes, Dataset with the particles' new values
     """
     settings, dataset = plan.settings, state.dataset
-    order = particle_order(dataset.particles.row, settings.random_seed, 0)
-    order = order[dataset.usable[order]]
-    n = subset_size(state.progress.iteration, plan.model.n_classes, len(order), settings)
+    order = np.flatnonzero(dataset.usable)
+    n = n_used(state, settings, state.progress.iteration)
     if n < len(order):
         order = particle_order(dataset.particles.row, settings.random_seed, state.progress.iteration)
-        order = order[dataset.usable[order]][:n]
+        order = np.sort(order[dataset.usable[order]][:n])
     only = allowed_classes(state, settings)
     acc, rows, bad_of_all = em.Accumulator.empty(plan), [], {}
-    for indices, images, bad in batches.read(dataset, source, list(comm.share(batches.split(dataset, np.sort(order))))):
+    for indices, images, bad in batches.read(dataset, source, list(comm.share(batches.split(dataset, order)))):
         bad_of_all |= bad
         if len(indices):
             batch = batches.make_batch(dataset, indices, images, None if only is None else only[indices])

@@ -1,0 +1,39 @@
+"""How much memory a 2D classification takes at its peak, from the sizes alone."""
+
+from __future__ import annotations
+
+import math
+
+from vitreous.engine.plan import coarse_and_fine
+from vitreous.job.batches import BYTES_PER_PIXEL, batch_size
+from vitreous.model.dataset import Dataset
+from vitreous.model.state import Model, Sampling
+
+INTERPRETER = 150 << 20  # Python and its libraries, as measured after the imports
+PER_PARTICLE = 700  # bytes of a particle's row: its columns as numbers and as the text that is written
+CONTRIBUTIONS = 64 << 20  # csrc/kernels/weighted_sums.cpp
+READ_AHEAD = 4  # batches of images that wait or are being read
+
+
+def forecast(dataset: Dataset, model: Model, sampling: Sampling, size_px: int, coarse_px: int, *, preread: bool, n_threads: int) -> dict[str, int]:
+    """What takes memory -> bytes, for an iteration at the given Fourier boxes (px of the model)."""
+    coarse, fine, *_ = coarse_and_fine(sampling)
+    k, n_pixels = model.n_classes, lambda size: int(math.pi / 2 * (size / 2) ** 2) + size
+    n_row, n_row_coarse = k * fine.n_row_psi, k * coarse.n_row_psi
+    box = max(o.box for o in dataset.optics)
+    n_batch = batch_size(box)
+    side = model.padding * model.box
+    posterior = n_batch * (k * len(fine.shifts_A) * 4 * 3 + 40_000)  # offset priors; samples of a flat posterior
+    parts = {
+        "Python and libraries": INTERPRETER,
+        "particle table": len(dataset) * PER_PARTICLE,
+        "references and their transforms": int(k * side**2 * 12 + k * model.box**2 * 12),
+        "slices of the references": 4 * (n_row * n_pixels(size_px) * 2 + n_row_coarse * n_pixels(coarse_px) * 3),
+        "sums over particles": 4 * n_row * n_pixels(size_px) * 3 + int(k * (model.padding * size_px) ** 2 * 12) + CONTRIBUTIONS,
+        "batches of images": int(n_batch * box**2 * (BYTES_PER_PIXEL + 4 * READ_AHEAD)),
+        "posteriors of a batch": posterior,
+        "threads": n_threads * (24 << 20),
+    }
+    if preread:
+        parts["images kept in memory"] = int(sum(4 * o.box**2 * n for o, n in zip(dataset.optics, dataset.optics_counts)))
+    return parts
