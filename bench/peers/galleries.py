@@ -29,7 +29,7 @@ def turned(image: np.ndarray, angle_deg: float, mirror: bool) -> np.ndarray:
     c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
     turn = np.array([[c, s], [-s, c]])
     centre = np.full(2, box // 2)
-    return affine_transform(image, turn, centre - turn @ centre, order=1)
+    return affine_transform(image, turn, centre - turn @ centre, order=3)
 
 
 def standardised(images: np.ndarray) -> np.ndarray:
@@ -52,18 +52,29 @@ def scores(a: np.ndarray, b: np.ndarray):
     best : (n_a, n_b) float64
     move : (n_a, n_b, 4) float64      angle_deg, mirror (0, 1), shift y and x in px
     """
-    box = a.shape[-1]
     moves = [(angle, mirror) for mirror in (False, True) for angle in np.arange(0, 360, STEP_DEG)]
     a_ft = fft.rfft2(a)
     best, move = np.zeros((len(a), len(b))), np.zeros((len(a), len(b), 4))
     for j, image in enumerate(b):
         bank = fft.rfft2(np.stack([turned(image, *m) for m in moves])).conj()
         for i in range(len(a)):
-            correlation = fft.irfft2(a_ft[i] * bank, s=(box, box)).reshape(len(moves), -1)
-            i_move, at = np.unravel_index(correlation.argmax(), correlation.shape)
-            dy, dx = ((d + box // 2) % box - box // 2 for d in divmod(int(at), box))
-            best[i, j], move[i, j] = correlation[i_move, at], (*moves[i_move], dy, dx)
+            best[i, j], move[i, j] = best_move(a_ft[i], bank, moves)
     return best, move
+
+
+def best_move(a_ft: np.ndarray, bank_ft_conj: np.ndarray, moves):
+    """Highest correlation of one image with turned copies of another, and (angle_deg, mirror, shift y, shift x)."""
+    box = a_ft.shape[0]
+    correlation = fft.irfft2(a_ft * bank_ft_conj, s=(box, box)).reshape(len(moves), -1)
+    i_move, at = np.unravel_index(correlation.argmax(), correlation.shape)
+    dy, dx = ((d + box // 2) % box - box // 2 for d in divmod(int(at), box))
+    return correlation[i_move, at], (*moves[i_move], dy, dx)
+
+
+def refined(a: np.ndarray, b: np.ndarray, angle_deg: float, mirror: bool):
+    """The same for one pair, in steps of one degree about an angle."""
+    moves = [(angle_deg + d, mirror) for d in np.arange(-STEP_DEG, STEP_DEG + 1)]
+    return best_move(fft.rfft2(a), fft.rfft2(np.stack([turned(b, *m) for m in moves])).conj(), moves)
 
 
 def gallery(rows, path: Path, names) -> None:
@@ -103,9 +114,12 @@ def main(arguments=None) -> None:
         order = [i for i in np.argsort(-share) if share[i] >= o.min]
         kept.append((averages[order].astype(float), share[order], [i + 1 for i in order]))
     (a, share_a, number_a), (b, share_b, number_b) = kept
-    unit_b = standardised(b)
-    best, move = scores(standardised(a), unit_b)
-    pairs = sorted(zip(*linear_sum_assignment(-best)), key=lambda p: -best[p])
+    unit_a, unit_b = standardised(a), standardised(b)
+    best, move = scores(unit_a, unit_b)
+    pairs = list(zip(*linear_sum_assignment(-best)))
+    for i, j in pairs:
+        best[i, j], move[i, j] = refined(unit_a[i], unit_b[j], move[i, j, 0], bool(move[i, j, 1]))
+    pairs.sort(key=lambda p: -best[p])
     rows = []
     print(f"{'class a':>7}  {'%':>5}  {'class b':>7}  {'%':>5}  correlation")
     for i, j in pairs:
