@@ -11,8 +11,8 @@ import numpy as np
 
 from vitreous.model.rotation import euler_to_matrix, matrix_to_euler, wrap_deg
 
-# Second word of the random key: what the numbers are for, so that two uses of one seed see different numbers.
-USE_PERTURBATION = 2
+# Second word of the random key. Other uses of a seed put small numbers or an iteration there; this stays apart.
+USE_PERTURBATION = 1 << 40
 
 
 def adjusted_step_deg(step_deg: float) -> float:
