@@ -79,7 +79,9 @@ bool store(Column &column, string_view field, Rows &rows) {
       column.numbers.push_back(number);
       return true;
     case kInteger:
-      if (!parse_integer(field, integer)) {
+      if (field == "True" || field == "False") {  // as Python programs write rlnCtfDataAreCtfPremultiplied and the like
+        integer = field == "True";
+      } else if (!parse_integer(field, integer)) {
         if (!parse_number(field, number) || !(std::fabs(number) < 9e15) || number != std::floor(number))
           return rows.what = "not an integer", false;
         integer = std::int64_t(number);

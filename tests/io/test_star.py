@@ -68,8 +68,8 @@ def test_write_star_repeats_relion_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("value", [
-    0.0, -0.0, 0.001, 0.000999, -0.001, 1 / 3, -1 / 3, 2.5e-6, 0.0000005, 1.0000005, 99999.9999995, 100000.0, -100000.0, 100000.1,
-    -99999.999994, 123456789.123, -4.2e7, 1e-99, 0.5e-6 + 1, 0.1234565, 8.1234575])
+    0.0, -0.0, 0.001, 0.000999, -0.001, 1 / 3, -1 / 3, 2.5e-6, 0.0000005, 1.0000005, 99999.9999995, 100000.0, -100000.0,
+    100000.1, -99999.999994, 123456789.123, -4.2e7, 1e-99, 0.5e-6 + 1, 0.1234565, 8.1234575])
 def test_numbers_are_those_of_printf(tmp_path, value):
     """The rule of RELION's writer, from the C library itself."""
     size, decimals = abs(value), 5 if value < 0 else 6
@@ -290,6 +290,20 @@ def test_read_star_points_at_the_line(text, message):
 def test_read_star_says_that_a_file_is_missing(tmp_path):
     with pytest.raises(InputError, match=r"cannot be read .*No such file.*check the name"):
         read_star(tmp_path / "no.star")
+
+
+def test_read_star_does_not_load_a_binary_file(tmp_path):
+    """A stack given in place of its table may be larger than the memory."""
+    with open(tmp_path / "a.mrcs", "wb") as file:
+        file.write(b"data_\0")
+        file.truncate(10**12)
+    with pytest.raises(InputError, match=r"a.mrcs: holds binary data, expected a STAR file"):
+        read_star(tmp_path / "a.mrcs")
+
+
+def test_read_star_takes_python_truth_values():
+    star = parse("data_x\nloop_\n_rlnIsFlip\n_rlnImageName\n_c\nTrue a a\nFalse b b\n1 c c\n")
+    assert star["x"]["rlnIsFlip"].tolist() == [1, 0, 1]
 
 
 def test_missing_blocks_and_columns_name_the_nearest():
