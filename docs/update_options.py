@@ -1,4 +1,4 @@
-"""Write the option tables of docs/programs/*.md: python docs/update_options.py. A test holds that this changes nothing."""
+"""Write the option tables of docs/programs/*.md: python docs/update_options.py. A test holds that they agree."""
 
 from __future__ import annotations
 
