@@ -290,7 +290,7 @@ def _particles(page: Page, run: Class2dRun) -> None:
     psi = np.mod(np.asarray(columns["psi_deg"]) + 180, 360) - 180
     plots = [
         (
-            figures.histogram(psi, "in-plane angle, °", bins=36, limits=(-180, 180)),
+            figures.histogram(psi, "in-plane angle, °", n_bins=36, limits=(-180, 180)),
             "Should be flat for particles that lie any way round.",
         ),
         (
@@ -309,15 +309,15 @@ def _particles(page: Page, run: Class2dRun) -> None:
 
 
 def _origins(shift_A):
-    """2D histogram of origins, the same scale on both axes."""
-    reach = max(float(np.percentile(np.abs(shift_A[:, :2]), 99.8)) * 1.05, 1.0) if len(shift_A) else 1.0
-    with figures.styled(1, 2.9) as (figure, (axis,)):
-        *_, mesh = axis.hist2d(
-            shift_A[:, 0], shift_A[:, 1], bins=41, range=[(-reach, reach)] * 2, cmap="Blues", rasterized=True
-        )
-        axis.set(title="origin, Å", xlabel="x", ylabel="y", aspect="equal")
-        axis.grid(False)
-        figure.colorbar(mesh, ax=axis, label="particles", shrink=0.9)
+    """Origins in two dimensions, the same scale on both axes, and their lengths."""
+    shift_A = shift_A[:, :2]
+    reach = max(float(np.percentile(np.abs(shift_A), 99.8)) * 1.05, 1.0) if len(shift_A) else 1.0
+    edges = [figures.edges_on_grid(column, -reach, reach, 41) for column in shift_A.T]
+    with figures.styled(2, 2.6) as (figure, (plane, length)):
+        plane.hist2d(shift_A[:, 0], shift_A[:, 1], bins=edges, cmap="Blues", rasterized=True)
+        plane.set(title="origin, Å", xlabel="x", ylabel="y", aspect="equal")
+        plane.grid(False)
+        figures.draw_histogram(length, np.linalg.norm(shift_A, axis=1), "length of the origin, Å", 12)
     return figure
 
 

@@ -43,6 +43,8 @@ def curves(x, panels: Sequence[tuple[str, Mapping[str, Sequence]]], x_label: str
     panels : values may hold None or NaN, where the line has a gap
     log : y labels whose axis is logarithmic
     """
+    from matplotlib.ticker import EngFormatter
+
     with styled(len(panels), height_in) as (figure, axes):
         for axis, (y_label, lines) in zip(axes, panels):
             for i, (name, values) in enumerate(lines.items()):
@@ -57,6 +59,8 @@ def curves(x, panels: Sequence[tuple[str, Mapping[str, Sequence]]], x_label: str
             axis.set(xlabel=x_label, title=y_label, yscale="log" if y_label in log else "linear")
             if len(lines) > 1:
                 axis.legend()
+            if np.nanmax(np.abs(axis.get_ylim())) >= 1e5:
+                axis.yaxis.set_major_formatter(EngFormatter(sep=""))  # 12M, where a factor 1e7 would hide above
             if len(x) and np.all(np.asarray(x) == np.rint(x)):
                 axis.xaxis.get_major_locator().set_params(integer=True)
     return figure
@@ -98,20 +102,34 @@ def stacked_shares(x, shares, names: Sequence[str], rest_name: str, x_label: str
     return figure
 
 
-def histogram(values, label: str, bins=40, limits=None, height_in: float = 2.4):
-    """Counts of finite values; the outermost 0.2 % are gathered in the first and last bin."""
+def edges_on_grid(values, low: float, high: float, n_bins: int) -> np.ndarray:
+    """About ``n_bins`` equal bins over low..high; where the values lie on a grid, each bin holds as many grid points.
+
+    Angles and origins come from a search grid: bins that hold two points here and three there would draw a comb.
+    """
+    values = np.asarray(values, float)
+    distinct, width = np.unique(np.round(values, 3)), (high - low) / n_bins
+    if 1 < len(distinct) < len(values) / 4:
+        step = float(np.median(np.diff(distinct)))
+        width = step * max(1, round(width / step))
+        low = distinct[0] - step / 2 + width * np.floor((low - distinct[0]) / width + 0.5)
+    return low + width * np.arange(max(round((high - low) / width), 1) + 1)
+
+
+def histogram(values, label: str, n_bins: int = 40, limits=None, height_in: float = 2.4):
+    """Counts of finite values; without limits the outermost 0.2 % are gathered in the first and last bin."""
     with styled(1, height_in) as (figure, axes):
-        draw_histogram(axes[0], values, label, bins, limits)
+        draw_histogram(axes[0], values, label, n_bins, limits)
     return figure
 
 
-def draw_histogram(axis, values, label, bins=40, limits=None):
+def draw_histogram(axis, values, label: str, n_bins: int = 40, limits=None) -> None:
     """The histogram of ``histogram`` on given axes."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     low, high = limits if limits is not None else (np.percentile(values, [0.1, 99.9]) if len(values) else (0, 1))
-    high = high if high > low else low + 1
-    axis.hist(np.clip(values, low, high), bins=bins, range=(low, high), color=ACCENT, alpha=0.85)
+    edges = edges_on_grid(values, low, high if high > low else low + 1, n_bins)
+    axis.hist(np.clip(values, edges[0], edges[-1]), bins=edges, color=ACCENT, alpha=0.85)
     axis.set(title=label, ylabel="particles")
     axis.set_ylim(bottom=0)
 
