@@ -13,7 +13,7 @@ def cited():
     found = {}
     for path in CODE:
         for run in re.findall(r"equations\.md((?:(?:, )?#[a-z0-9-]+)+)", path.read_text(encoding="utf-8")):
-            found |= {anchor: path.name for anchor in re.findall(r"#([a-z0-9-]+)", run)}
+            found |= dict.fromkeys(re.findall(r"#([a-z0-9-]+)", run), path.name)
     return found
 
 
