@@ -50,6 +50,33 @@ def cpu_flags() -> frozenset[str]:
 AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
 
+# Threads of ours that wait would otherwise spin, which on a shared machine takes time from those that work.
+WAITING = {"OMP_WAIT_POLICY": "passive"}
+
+
+def _load(name: str, wide: bool) -> ModuleType:
+    """Import a compiled module, with the settings that OpenBLAS and OpenMP read once, when they are loaded.
+
+    OpenBLAS takes its 256-bit kernels on some CPUs with AVX-512, and wherever OPENBLAS_CORETYPE says so for the whole
+    machine, at half the rate. VITREOUS_OPENBLAS_CORETYPE is the user's word to this program alone
+    (docs/decisions/0003-blas-kernels.md).
+    """
+    chosen = {k: v for k, v in WAITING.items() if k not in os.environ}
+    core = os.environ.get("VITREOUS_OPENBLAS_CORETYPE", "SKYLAKEX" if wide else "")
+    if core:
+        chosen["OPENBLAS_CORETYPE"] = core
+    before = {key: os.environ.get(key) for key in chosen}
+    os.environ.update(chosen)
+    try:
+        return import_module(name)
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
 def cpu(n_threads: int = 0, instruction_set: str = "auto") -> Backend:
     """The host CPU.
 
@@ -67,10 +94,7 @@ def cpu(n_threads: int = 0, instruction_set: str = "auto") -> Backend:
     if instruction_set == "avx512" and not wide:
         raise RuntimeError("this CPU has no AVX-512: use instruction_set='auto' or 'avx2'")
     wide = wide and instruction_set != "avx2"
-    if wide:
-        # OpenBLAS picks its 256-bit kernels on some AVX-512 CPUs, at half the rate; it reads this when it is loaded.
-        os.environ.setdefault("OPENBLAS_CORETYPE", "SKYLAKEX")
-    lib = import_module("vitreous._cpu_avx512" if wide else "vitreous._cpu")
+    lib = _load("vitreous._cpu_avx512" if wide else "vitreous._cpu", wide)
     n_threads = n_threads or len(os.sched_getaffinity(0))
     lib.set_num_threads(n_threads)
     return Backend("cpu", lib, n_threads)
