@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,12 +48,23 @@ def overall_help() -> str:
 
 def load(name: str) -> ModuleType:
     """The module of a program; raises InputError with the nearest name where there is none."""
+    return import_module(module_name(name))
+
+
+def load_options(name: str) -> Any:
+    """The class of a program's options; where they have a module of their own, the program need not be imported."""
+    apart = module_name(name) + "_options"
+    return (import_module(apart) if find_spec(apart) else load(name)).Options
+
+
+def module_name(name: str) -> str:
+    """Where a program is; raises InputError with the nearest name where there is none."""
     key = name.lower().replace("_", "-")
     if key not in PROGRAMS:
         near = difflib.get_close_matches(key.removeprefix("relion-"), PROGRAMS, n=1, cutoff=0.6)
         todo = f"did you mean vitreous {near[0]}?" if near else "see vitreous --help"
         raise InputError(f"vitreous {name}: found no such program, expected one of {', '.join(PROGRAMS)}; {todo}")
-    return import_module(PROGRAMS[key][0])
+    return PROGRAMS[key][0]
 
 
 def make_backend(options: Any) -> Any:
@@ -77,26 +89,25 @@ def call(name: str, **keywords: Any) -> Any:
     """Run a program from Python: call("class2d", i="particles.star", o="Class2D/run", K=50); returns its result."""
     from vitreous.comm import LocalComm
 
-    module = load(name)
-    options = module.Options.from_keywords(**keywords)
-    return module.run(options, make_backend(options), LocalComm())
+    options = load_options(name).from_keywords(**keywords)
+    return load(name).run(options, make_backend(options), LocalComm())
 
 
 def run_program(name: str, words: list[str]) -> None:
     """Read a program's options from the words of its command line and run it, or print its help."""
-    module = load(name)
+    program = load_options(name)
     from vitreous.comm import LocalComm
     from vitreous.programs import option_parser, option_text
 
     if {"--help", "-h"} & set(words):
-        print(option_text.program_help(module.Options), end="")
+        print(option_text.program_help(program), end="")
     elif {"--json_schema", "--json-schema"} & set(words):
         import json
 
-        print(json.dumps(module.Options.model_json_schema(by_alias=True), indent=1))
+        print(json.dumps(program.model_json_schema(by_alias=True), indent=1))
     else:
-        options = option_parser.parse(module.Options, words)
-        module.run(options, make_backend(options), LocalComm())
+        options = option_parser.parse(program, words)
+        load(name).run(options, make_backend(options), LocalComm())
 
 
 def control_folder(words: list[str]) -> Path | None:

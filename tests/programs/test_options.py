@@ -1,8 +1,12 @@
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+
+import vitreous
 from vitreous.errors import InputError
 from vitreous.programs.class2d_options import Options
 from vitreous.programs.option_parser import parse
@@ -258,6 +262,24 @@ def test_what_has_no_effect_says_why():
     silent = [field for field in Options.model_fields.values() if field.json_schema_extra["no_effect"]]
     assert len(silent) >= 5
     assert all("accepted; has no effect here because" in help_text(field) for field in silent)
+
+
+# Options that are declared and that nothing reads yet.
+PENDING = {"deterministic"}
+# Read by the checks of the options themselves: sym is C1 or refused, the others through do_norm and do_scale.
+READ_HERE = {"sym", "norm", "scale", "no_norm", "no_scale"}
+
+
+def test_every_option_is_read_or_says_that_it_has_no_effect():
+    folder = Path(vitreous.__file__).parent
+    text = "".join(path.read_text() for path in folder.rglob("*.py") if not path.name.startswith("class2d_"))
+    unread = {
+        name
+        for name, field in Options.model_fields.items()
+        if not field.json_schema_extra["no_effect"] and not re.search(rf"options\.{name}\b|options, \"{name}\"", text)
+    }
+    assert unread - READ_HERE == PENDING
+    assert "options.do_norm" in text and "options.do_scale" in text
 
 
 def test_refused_and_accepted_options_are_disjoint():

@@ -302,7 +302,11 @@ class Options(ProgramOptions):
         10.0, "space to leave free in --scratch_dir", group="compute", unit="GB", on_continue=True, ge=0
     )
     reuse_scratch: bool = option(
-        False, "use the copy that an earlier job left in --scratch_dir", group="compute", on_continue=True
+        False,
+        "use the copy that an earlier job left",
+        group="compute",
+        on_continue=True,
+        no_effect="a copy that is still that of the particles is always used",
     )
     keep_scratch: bool = option(False, "leave the copy in --scratch_dir at the end", group="compute", on_continue=True)
     pool: int = option(
@@ -488,7 +492,6 @@ class Options(ProgramOptions):
         for flag in ("ctf_intact_first_peak", "ctf_phase_flipped", "only_flip_phases"):
             if getattr(self, flag) and not self.ctf and self.continue_from is None:
                 raise ValueError(f"--{flag}: found without --ctf, expected with it; add --ctf, or leave --{flag} out")
-        for flag in ("keep_scratch", "reuse_scratch"):
-            if getattr(self, flag) and not self.scratch_dir:
-                raise ValueError(f"--{flag}: found without --scratch_dir, expected with it; add --scratch_dir FOLDER")
+        if self.keep_scratch and not self.scratch_dir:
+            raise ValueError("--keep_scratch: found without --scratch_dir, expected with it; add --scratch_dir FOLDER")
         return self
