@@ -3,9 +3,10 @@
 #include "vitreous/kernels/gather_band.hpp"
 
 namespace vitreous {
-template <class Dev> void bind_gather_band(py::module_ &m, Dev dev) {
-  m.def("gather_band", [dev](py::object ft, py::object index, py::object kx, py::object ky, py::object shift_px, py::object phase,
-                             py::object out) {
+template <class Dev>
+void bind_gather_band(py::module_& m, Dev dev) {
+  m.def("gather_band", [dev](py::object ft, py::object index, py::object kx, py::object ky, py::object shift_px,
+                             py::object phase, py::object out) {
     const auto f = view<Dev, const c64, 3>(ft, "ft");
     const auto at = view<Dev, const idx, 1>(index, "index");
     const auto x = view<Dev, const float, 1>(kx, "kx"), y = view<Dev, const float, 1>(ky, "ky");

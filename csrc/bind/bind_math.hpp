@@ -5,7 +5,7 @@
 #include "vitreous/math/healpix.hpp"
 
 namespace vitreous {
-inline void bind_math(py::module_ &m) {
+inline void bind_math(py::module_& m) {
   m.def("electron_wavelength_A", [](double voltage_kV) { return electron_wavelength_A(voltage_kV); });
   // out (12 4^order, 2): z, phi in rad
   m.def("healpix_directions", [](int order, py::object out) {

@@ -3,9 +3,10 @@
 #include "vitreous/kernels/prepare_images.hpp"
 
 namespace vitreous {
-template <class Dev> void bind_prepare_images(py::module_ &m, Dev dev) {
-  m.def("prepare_images", [dev](py::object images, py::object gain, py::object shift_px, py::object mask, py::object noise,
-                                py::object plain, py::object masked) {
+template <class Dev>
+void bind_prepare_images(py::module_& m, Dev dev) {
+  m.def("prepare_images", [dev](py::object images, py::object gain, py::object shift_px, py::object mask,
+                                py::object noise, py::object plain, py::object masked) {
     const auto x = view<Dev, const float, 3>(images, "images");
     const auto g = view<Dev, const float, 1>(gain, "gain");
     const auto s = view<Dev, const std::int32_t, 2>(shift_px, "shift_px");

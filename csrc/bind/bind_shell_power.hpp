@@ -3,7 +3,8 @@
 #include "vitreous/kernels/shell_power.hpp"
 
 namespace vitreous {
-template <class Dev> void bind_shell_power(py::module_ &m, Dev dev) {
+template <class Dev>
+void bind_shell_power(py::module_& m, Dev dev) {
   m.def("shell_power", [dev](py::object ft, py::object shell_of, py::object out) {
     const auto f = view<Dev, const c64, 3>(ft, "ft");
     const auto s = view<Dev, const std::int32_t, 2>(shell_of, "shell_of");

@@ -8,7 +8,7 @@ namespace vitreous {
 namespace {
 
 // One random block serves two neighbours in a row: pixel 2 j takes words 0 and 1, pixel 2 j + 1 takes words 2 and 3.
-void white_noise(std::uint64_t seed, std::uint64_t id, idx n_px, c64 *out) {
+void white_noise(std::uint64_t seed, std::uint64_t id, idx n_px, c64* out) {
   const std::uint32_t low = std::uint32_t(id), high = std::uint32_t(id >> 32);
   const idx n_pairs = n_px / 2;
 #pragma omp simd
@@ -24,7 +24,7 @@ void white_noise(std::uint64_t seed, std::uint64_t id, idx n_px, c64 *out) {
 }
 
 // Makes the column kx = 0 or kx = b/2 the transform of a real image.
-void make_hermitian(c64 *ft, idx box, idx n_columns, idx column) {
+void make_hermitian(c64* ft, idx box, idx n_columns, idx column) {
   constexpr float sqrt_two = 1.41421356f;
   for (idx y : {idx(0), box / 2}) ft[y * n_columns + column] = {sqrt_two * ft[y * n_columns + column].re, 0};
   for (idx y = 1; y < box / 2; ++y) ft[(box - y) * n_columns + column] = conj(ft[y * n_columns + column]);
@@ -42,7 +42,7 @@ void coloured_noise(Cpu, std::uint64_t seed, View<const std::uint64_t, 1> ids, V
   }
 #pragma omp parallel for schedule(static)
   for (idx i = 0; i < n_i; ++i) {
-    c64 *f = out.row(i);
+    c64* f = out.row(i);
     white_noise(seed, ids[i], n_px, f);
     for (idx k = 0; k < n_px; ++k) f[k] = amplitude[k] * f[k];
     make_hermitian(f, box, n_columns, 0);

@@ -9,7 +9,8 @@ namespace {
 
 constexpr idx kChunk = 2048;  // pixels: the passes over one chunk find it in the first-level cache
 
-void waves(const CtfCoefficients &c, const double *fx, const double *fy, const float *extra_rad, bool intact, idx n, float *out) {
+void waves(const CtfCoefficients& c, const double* fx, const double* fy, const float* extra_rad, bool intact, idx n,
+           float* out) {
   constexpr double per_radian = 0.15915494309189534;
   if (extra_rad) {
 #pragma omp simd
@@ -20,13 +21,13 @@ void waves(const CtfCoefficients &c, const double *fx, const double *fy, const f
   }
 }
 
-void envelope(const CtfCoefficients &c, const double *fx, const double *fy, idx n, float *out) {
+void envelope(const CtfCoefficients& c, const double* fx, const double* fy, idx n, float* out) {
   if (c.decay_A2 == 0 && c.scale == 1) return;
 #pragma omp simd
   for (idx k = 0; k < n; ++k) out[k] *= ctf_envelope(c, float(fx[k]), float(fy[k]));
 }
 
-void finish(const CtfOptions &o, idx n, float *out) {
+void finish(const CtfOptions& o, idx n, float* out) {
   if (o.phase_flipped)
     for (idx k = 0; k < n; ++k) out[k] = std::fabs(out[k]);
   if (o.only_flip_phases)
@@ -45,7 +46,7 @@ void ctf_image(Cpu, View<const double, 1> fx, View<const double, 1> fy, View<con
     const CtfCoefficients c = ctf_coefficients(parameters.row(i));
     for (idx k = 0; k < n_k; k += kChunk) {
       const idx n = std::min(kChunk, n_k - k);
-      const float *extra = extra_rad.size() ? extra_rad.data + k : nullptr;
+      const float* extra = extra_rad.size() ? extra_rad.data + k : nullptr;
       waves(c, fx.data + k, fy.data + k, extra, options.intact_first_peak, n, out.row(i) + k);
       envelope(c, fx.data + k, fy.data + k, n, out.row(i) + k);
       finish(options, n, out.row(i) + k);

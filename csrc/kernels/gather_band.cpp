@@ -32,7 +32,7 @@ Extent extent(View<const idx, 1> index, View<const float, 1> kx, View<const floa
 }
 
 // Element k of a table is factor (-1)^k exp(-2 pi i k s / box): a shift's phase is the product of one table per axis.
-void phase_table(float shift_px, idx half, float factor, c64 *table) {
+void phase_table(float shift_px, idx half, float factor, c64* table) {
   const float inverse_box = 1 / float(2 * half);
 #pragma omp simd
   for (std::int32_t j = 0; j <= std::int32_t(2 * half); ++j) {
@@ -44,7 +44,8 @@ void phase_table(float shift_px, idx half, float factor, c64 *table) {
 }
 
 // One row of the transform times its phases, into planes. columns starts at kx = 0.
-void centre_row(const c64 *__restrict ft, const c64 *__restrict columns, c64 row, idx n, float *__restrict re, float *__restrict im) {
+void centre_row(const c64* __restrict ft, const c64* __restrict columns, c64 row, idx n, float* __restrict re,
+                float* __restrict im) {
 #pragma omp simd
   for (idx x = 0; x < n; ++x) {
     const c64 v = ft[x] * (columns[x] * row);
@@ -53,11 +54,12 @@ void centre_row(const c64 *__restrict ft, const c64 *__restrict columns, c64 row
   }
 }
 
-void pick(const float *__restrict plane, const std::int32_t *__restrict at, idx n, float *__restrict out) {
+void pick(const float* __restrict plane, const std::int32_t* __restrict at, idx n, float* __restrict out) {
   for (idx k = 0; k < n; ++k) out[k] = plane[at[k]];
 }
 
-void multiply(const float *__restrict phase_re, const float *__restrict phase_im, idx n, float *__restrict re, float *__restrict im) {
+void multiply(const float* __restrict phase_re, const float* __restrict phase_im, idx n, float* __restrict re,
+              float* __restrict im) {
   for (idx k = 0; k < n; ++k) {
     const c64 v = c64{re[k], im[k]} * c64{phase_re[k], phase_im[k]};
     re[k] = v.re;
@@ -67,8 +69,8 @@ void multiply(const float *__restrict phase_re, const float *__restrict phase_im
 
 }  // namespace
 
-// The rows are read and multiplied in image order, which vectorises and streams; only then are pixels picked, from cache.
-// Picking straight from the transform took 3 to 7 times as long (bench_gather_band).
+// The rows are read and multiplied in image order, which vectorises and streams; only then are pixels picked, from
+// cache. Picking straight from the transform took 3 to 7 times as long (bench_gather_band).
 void gather_band(Cpu, View<const c64, 3> ft, View<const idx, 1> index, View<const float, 1> kx, View<const float, 1> ky,
                  View<const float, 2> shift_px, View<const float, 2> phase, View<float, 3> out) {
   const idx n_i = ft.shape[0], box = ft.shape[1], half = box / 2, n_columns = half + 1, n_k = index.size();

@@ -1,7 +1,8 @@
 // out[i,k] = CTF of image i at frequency k, white particles on dark: positive at low frequency (docs/equations.md#ctf)
 //   fx, fy (n_k): frequency in 1/A, after the magnification matrix
-//   parameters (n_i, 9): the order of ctf_coefficients; extra_rad (n_k or 0): phase added to every image's, e.g. of even aberrations
-//   out (n_i, n_k). A NaN in one image's parameters stays in its row. Shapes are checked by the caller.
+//   parameters (n_i, 9): the order of ctf_coefficients; extra_rad (n_k or 0): phase added to every image's, e.g. of
+//   even aberrations out (n_i, n_k). A NaN in one image's parameters stays in its row. Shapes are checked by the
+//   caller.
 #pragma once
 #include "vitreous/base.hpp"
 

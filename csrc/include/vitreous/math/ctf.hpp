@@ -21,8 +21,9 @@ struct CtfCoefficients {
 
 constexpr int kCtfParameters = 9;
 
-// p: defocus_u_A, defocus_v_A, defocus_angle_deg, voltage_kV, Cs_mm, amplitude_contrast, phase_shift_deg, b_factor_A2, scale
-inline CtfCoefficients ctf_coefficients(const double *p) {
+// p: defocus_u_A, defocus_v_A, defocus_angle_deg, voltage_kV, Cs_mm, amplitude_contrast, phase_shift_deg,
+//    b_factor_A2, ctf_scale
+inline CtfCoefficients ctf_coefficients(const double* p) {
   constexpr double pi = 3.14159265358979323846;
   const double wavelength_A = electron_wavelength_A(p[3]);
   const double c = std::cos(p[2] * pi / 180), s = std::sin(p[2] * pi / 180);
@@ -39,7 +40,7 @@ inline CtfCoefficients ctf_coefficients(const double *p) {
 }
 
 // In double: at 2 A and 5 um underfocus the phase is 120 turns, of which float would leave an error of 1e-4 rad.
-VT_HD inline double ctf_turns(const CtfCoefficients &c, double x, double y) {
+VT_HD inline double ctf_turns(const CtfCoefficients& c, double x, double y) {
   const double xx = x * x, yy = y * y, k2 = xx + yy;
   return c.xx * xx + c.xy * x * y + c.yy * yy + c.k4 * k2 * k2 + c.constant;
 }
@@ -50,7 +51,7 @@ VT_HD inline float ctf_wave(double turns, bool intact_first_peak) {
   return intact_first_peak && fabs(turns) < 0.25 ? 1.0f : wave;
 }
 
-VT_HD inline float ctf_envelope(const CtfCoefficients &c, float x, float y) {
+VT_HD inline float ctf_envelope(const CtfCoefficients& c, float x, float y) {
   return c.scale * exp_float(c.decay_A2 * (x * x + y * y));
 }
 

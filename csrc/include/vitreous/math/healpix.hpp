@@ -18,11 +18,13 @@ VT_HD inline std::int64_t even_bits(std::int64_t v) {
   return out;
 }
 
-// Centre of nested pixel `pixel` of 12 n_side^2, n_side = 2^order. The sphere is unrolled onto a plane (X, Y) in units of pi/4,
-// where the 12 faces are equal diamonds and the pixels a grid; z and phi follow from the plane by the inverse projection.
+// Centre of nested pixel `pixel` of 12 n_side^2, n_side = 2^order. The sphere is unrolled onto a plane (X, Y) in units
+// of pi/4, where the 12 faces are equal diamonds and the pixels a grid; z and phi follow from the plane by the inverse
+// projection.
 VT_HD inline Direction healpix_centre(int order, std::int64_t pixel) {
   constexpr double quarter_pi = 0.78539816339744830962;
-  const std::int64_t n_side = std::int64_t(1) << order, face = pixel >> (2 * order), within = pixel & (n_side * n_side - 1);
+  const std::int64_t n_side = std::int64_t(1) << order;
+  const std::int64_t face = pixel >> (2 * order), within = pixel & (n_side * n_side - 1);
   const std::int64_t ring = face / 4;  // 0 around the north pole, 1 on the equator, 2 around the south pole
   const double u = (even_bits(within) + 0.5) / n_side, v = (even_bits(within >> 1) + 0.5) / n_side;
   const double face_x = 2 * (face % 4) + (ring == 1 ? 0 : 1);

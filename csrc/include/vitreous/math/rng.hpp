@@ -16,7 +16,8 @@ struct Words4 {
 // What the numbers are for: two uses of one seed and id must not see the same numbers.
 enum RandomUse : std::uint32_t { kUseNoise = 1 };
 
-VT_HD inline Words4 philox4x32(std::uint32_t c0, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3, std::uint64_t seed) {
+VT_HD inline Words4 philox4x32(std::uint32_t c0, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3,
+                               std::uint64_t seed) {
   std::uint32_t k0 = std::uint32_t(seed), k1 = std::uint32_t(seed >> 32);
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = std::uint64_t(0xD2511F53u) * c0, b = std::uint64_t(0xCD9E8D57u) * c2;
@@ -30,7 +31,8 @@ VT_HD inline Words4 philox4x32(std::uint32_t c0, std::uint32_t c1, std::uint32_t
   return {{c0, c1, c2, c3}};
 }
 
-// Two independent standard normal numbers from two random words (Box-Muller). At most 5.8, as 24 bits go into the radius.
+// Two independent standard normal numbers from two random words (Box-Muller); at most 5.8 in size, as the radius takes
+// 24 bits.
 VT_HD inline c64 normal_pair(std::uint32_t a, std::uint32_t b) {
   const float u = (float(std::int32_t(a >> 8)) + 1.0f) * 5.9604645e-8f;  // (0, 1]
   const float turns = float(std::int32_t(b >> 8)) * 5.9604645e-8f - 0.5f;
