@@ -50,7 +50,8 @@ class Phantom:
         """
         x, y, z = (_profiles(self.centres_A[:, i], self.sigma_A, box, pixel_size_A) for i in range(3))
         z *= self.weights[:, None]
-        return np.stack([((y * z[:, i, None]).T @ x).astype(np.float32) for i in range(box)])
+        planes = (_sum_of_products((y * z[:, i, None])[None], x[None])[0] for i in range(box))
+        return np.stack([plane.astype(np.float32) for plane in planes])
 
     def projections(self, rotations, origins_A, box: int, pixel_size_A: float) -> np.ndarray:
         """Line integrals divided by the pixel size, which is what summing the voxels of ``volume`` along z gives.

@@ -96,10 +96,10 @@ def run(options: Options, be: Any, comm: Any) -> Result:
 
 def demo_options(options: Options, made: simulate.Result, root: Path) -> class2d.Options:
     """Options of class2d for the simulated particles."""
-    return class2d.Options.from_keywords(
-        i=str(made.particles), o=str(root), K=options.K or N_CLASSES, iter=options.iter, ctf=True, j=options.j,
-        particle_diameter=made.recipe.diameter_A + 20, offset_range=5, random_seed=options.random_seed,
-        verb=options.verb, **FLAGS,
+    asked = class2d.Options.from_keywords(i=str(made.particles), o=str(root), **_computation(options))
+    return asked.derive(
+        "the demo's choice", K=options.K or N_CLASSES, iter=options.iter, ctf=True, offset_range=5.0,
+        particle_diameter=made.recipe.diameter_A + 20, **FLAGS,
     )  # fmt: skip
 
 
@@ -111,10 +111,14 @@ def own_options(options: Options, root: Path) -> class2d.Options:
         raise InputError(f"{options.particles}: has no column rlnImageName, expected a table of particles; give the "
                          "particles.star of an extraction")  # fmt: skip
     n_classes = options.K or int(np.clip(block.n_rows // 150, 2, 50))
-    return class2d.Options.from_keywords(
-        i=options.particles, o=str(root), K=n_classes, iter=options.iter, ctf="rlnDefocusU" in block, j=options.j,
-        random_seed=options.random_seed, verb=options.verb, **FLAGS,
+    asked = class2d.Options.from_keywords(i=options.particles, o=str(root), **_computation(options))
+    return asked.derive(
+        "the demo's choice", K=n_classes, iter=options.iter, ctf="rlnDefocusU" in block, **FLAGS
     )  # fmt: skip
+
+
+def _computation(options: Options) -> dict[str, Any]:
+    return {"j": options.j, "random_seed": options.random_seed, "verb": options.verb}
 
 
 def _last(root: Path) -> tuple[Path, Path]:

@@ -363,7 +363,7 @@ def _cost(page: Page, run: Class2dRun) -> None:
         )
         page.table(
             ("part", "s", "%"),
-            [(n, round(s, 2), round(p, 1)) for n, s, p in rows] + [("together", round(total, 2), 100.0)],
+            [(name, f"{s:.2f}", f"{percent:.1f}") for name, s, percent in [*rows, ("together", total, 100.0)]],
         )
     if run.memory_bytes:
         rows = [(name, _bytes(n)) for name, n in sorted(run.memory_bytes.items(), key=lambda item: -item[1])]

@@ -33,16 +33,10 @@ def _with_unit(value: float, unit: str) -> str:
 def class_rows(score: Score) -> list[tuple]:
     """One row per occupied class, largest first, under CLASS_HEAD."""
     return [
-        (
-            c.class_number,
-            round(100 * c.share, 1),
-            c.n_particles,
-            c.view + 1,
-            round(c.correlation, 3),
-            round(100 * c.purity, 1),
-        )
+        (c.class_number, round(100 * c.share, 1), c.n_particles, c.view + 1, round(c.correlation, 3),
+         round(100 * c.purity, 1))
         for c in score.classes
-    ]
+    ]  # fmt: skip
 
 
 CLASS_HEAD = ("class", "share %", "particles", "nearest view", "correlation", "of one view %")
@@ -82,7 +76,7 @@ def demo_report(
     )
     page.gallery(cards, min_rem=13)
     page.section("Figures")
-    page.table(CLASS_HEAD, class_rows(score))
+    page.table(CLASS_HEAD, [[str(cell) for cell in row] for row in class_rows(score)])
     page.text(
         "A class average has no orientation of its own. Angles and origins are therefore compared among the "
         "particles of one class and one true view: there truth minus estimate is the same for all, and the scatter "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -132,6 +133,13 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, (int, np.integer)) else str(value)
 
 
+def _is_number(cell: Any) -> bool:
+    """Whether a cell belongs on the right: a number, written or not, or the dash of a missing one."""
+    if isinstance(cell, (bool, np.bool_)):
+        return False
+    return cell is None or isinstance(cell, (int, float, np.number)) or bool(re.fullmatch(r"[-+\d.,]+|–", str(cell)))
+
+
 class Page:
     """Collects the parts of a page in order; ``html()`` gives the whole.
 
@@ -166,13 +174,7 @@ class Page:
     ) -> None:
         """A table; numbers are aligned right, ``chosen`` rows are bold, ``fold`` hides the table behind that word."""
         rows = [list(row) for row in rows]
-        numeric = [
-            all(
-                isinstance(row[i], (int, float, np.number, type(None))) and not isinstance(row[i], bool) for row in rows
-            )
-            and bool(rows)
-            for i in range(len(head))
-        ]
+        numeric = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(head))]
         kind = [' class="n"' if n else "" for n in numeric]
         lines = ["<tr>" + "".join(f"<th{k}>{escape(h)}</th>" for h, k in zip(head, kind)) + "</tr>"]
         for i, row in enumerate(rows):
