@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from peers import machine
 from vitreous import backend
 
@@ -17,10 +18,14 @@ def pytest_benchmark_update_machine_info(config, machine_info):
     machine_info["card"] = machine.card()
 
 
-@pytest.fixture(scope="session", params=["avx2", "avx512", "cuda"])
+@pytest.fixture(scope="module", params=["avx2", "avx512", "cuda"])
 def be(request):
     """Every backend that this machine can run, with all of its cores."""
     try:
-        return backend.cuda(0) if request.param == "cuda" else backend.cpu(0, request.param)
+        found = backend.cuda(0) if request.param == "cuda" else backend.cpu(0, request.param)
     except RuntimeError as error:
         pytest.skip(str(error))
+    kernel = request.path.stem.removeprefix("bench_")
+    if request.param == "cuda" and not hasattr(found.lib, kernel):
+        pytest.skip(f"{kernel} has no CUDA kernel yet")
+    return found
