@@ -23,15 +23,13 @@ STYLE = {
 
 @contextmanager
 def styled(n_columns: int = 1, height_in: float = HEIGHT_IN):
-    """A figure and its axes, in the style of the reports, without a display."""
+    """A figure and its axes, in the style of the reports; no display and no state of pyplot is touched."""
     import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(1, n_columns, figsize=(WIDTH_IN, height_in), squeeze=False)
-        yield figure, axes[0]
+        figure = Figure(figsize=(WIDTH_IN, height_in))
+        yield figure, figure.subplots(1, n_columns, squeeze=False)[0]
 
 
 def curves(x, panels: Sequence[tuple[str, Mapping[str, Sequence]]], x_label: str, height_in: float = HEIGHT_IN, log=()):

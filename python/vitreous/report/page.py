@@ -110,15 +110,13 @@ def card(pictures: Sequence[str], lines: Sequence[str], share: float | None = No
 
 
 def svg(figure) -> str:
-    """A matplotlib figure as an <svg> element; the figure is closed."""
+    """A matplotlib figure as an <svg> element."""
     import matplotlib
-    import matplotlib.pyplot as plt
 
     text = io.StringIO()
     # a fixed salt gives the same bytes for the same figure; text stays text, in the page's own font
     with matplotlib.rc_context({"svg.hashsalt": figure.get_label() or "vitreous", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    plt.close(figure)
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
