@@ -30,6 +30,7 @@ COLUMNS = (("wall_s", "wall s", "9.1f"), ("cpu_s", "CPU s", "9.1f"), ("peak_MiB"
            ("resolution_A", "best A", "8.2f"), ("true_resolution_A", "true A", "8.2f"), ("purity", "purity", "7.3f"),
            ("n_classes", "classes", "7.0f"), ("n_views", "views", "6.0f"),
            ("angle_error_deg", "angle deg", "9.2f"), ("shift_error_A", "shift A", "8.2f"))  # fmt: skip
+COSTS = ("wall_s", "cpu_s", "peak_MiB")
 LEGEND = """best A: the program's own estimate for its best class of at least 3 %. true A: median over those classes of
 FRC = 0.5 with the true projection. purity: share of particles whose view is their class's main one. classes: those of
 at least 3 %. views: true views that are the main one of such a class. angle, shift: median error within a class and
@@ -82,8 +83,8 @@ def run_once(o, name: str, command: list[str], particles: Path, i_run: int) -> d
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     cost, log = out / "cost.json", out / "log.txt"
-    subprocess.run([sys.executable, "-I", str(HERE / "measure.py"), str(cost), str(log),
-                    *command, "--i", "particles.star", "--o", str(out / "run"), *flags(o)], cwd=particles)
+    subprocess.run([sys.executable, "-I", str(HERE / "measure.py"), str(cost), str(log), *command,
+                    "--i", o.i.name if o.i else "particles.star", "--o", str(out / "run"), *flags(o)], cwd=particles)
     figures = json.loads(cost.read_text()) if cost.exists() else {"rc": 127}
     if figures.pop("rc") != 0:
         raise SystemExit(f"{name} failed; its last words ({log}):\n{log.read_text()[-1500:]}")
@@ -98,7 +99,16 @@ def earlier_run(o, particles: Path) -> dict:
 
 
 def quality(o, particles: Path, out: Path) -> dict:
-    """The judge's figures for the last iteration of a run."""
+    """Figures of the last iteration of a run: the program's own, and the judge's where there is a truth (else NaN)."""
+    averages, share, estimated_A = files.class_table(out / f"run_it{o.iter:03d}_model.star")
+    occupied = np.flatnonzero(share >= judge.MIN_SHARE)
+    own = {"resolution_A": float(estimated_A[occupied].min()), "n_classes": len(occupied)}
+    judged = {} if o.i else against_truth(o, particles, out, averages, share, occupied)
+    return {**{key: float("nan") for key, _, _ in COLUMNS if key not in COSTS}, **own, **judged}
+
+
+def against_truth(o, particles: Path, out: Path, averages, share, occupied) -> dict:
+    """The judge's figures for the last iteration of a run on a simulated set."""
     tables = files.read_star(particles / "truth.star")
     truth, pixel_size_A = tables["particles"], float(tables["optics"]["rlnImagePixelSize"][0])
     found = files.read_star(out / f"run_it{o.iter:03d}_data.star")["particles"]
@@ -109,15 +119,13 @@ def quality(o, particles: Path, out: Path) -> dict:
     origin, true_origin = (np.stack([files.numbers(t, f"rlnOrigin{a}Angst") for a in "XY"], 1) for t in (found, truth))
     angle_deg, shift_A, turn = judge.pose_errors(class_number, view, files.numbers(found, "rlnAnglePsi"),
                                                  files.numbers(truth, "rlnAnglePsi")[row], origin, true_origin[row])
-    averages, share, estimated_A = files.class_table(out / f"run_it{o.iter:03d}_model.star")
-    occupied = np.flatnonzero(share >= judge.MIN_SHARE)
     true_A = judge.true_resolutions(averages, share, class_number, view, turn, o.views, atoms(o), pixel_size_A,
                                     o.diameter)
     members = [view[class_number == i + 1] for i in occupied]
     main_views = {int(np.bincount(m).argmax()) for m in members if len(m)}
-    return {"resolution_A": float(estimated_A[occupied].min()), "true_resolution_A": float(np.median(true_A)),
-            "purity": judge.purity(class_number, view), "n_classes": len(occupied), "n_views": len(main_views),
-            "angle_error_deg": float(np.median(angle_deg)), "shift_error_A": float(np.median(shift_A))}
+    return {"true_resolution_A": float(np.median(true_A)), "purity": judge.purity(class_number, view),
+            "n_views": len(main_views), "angle_error_deg": float(np.median(angle_deg)),
+            "shift_error_A": float(np.median(shift_A))}
 
 
 def table(runs: list[dict]) -> str:
@@ -160,6 +168,7 @@ def main(arguments=None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="+", default=["relion", "vitreous"], choices=["relion", "vitreous"])
     parser.add_argument("--sizes", action="store_true", help="ours at 64 and 128 px, n and 4 n particles")
+    parser.add_argument("--i", type=Path, help="STAR file of real particles in place of a simulated set: no truth")
     parser.add_argument("--set", type=Path, help="folder of a simulated set to use in place of a new one")
     parser.add_argument("--earlier", type=Path, help="folder of an earlier RELION run, which is not run again")
     parser.add_argument("--judge", nargs=2, type=Path, metavar=("SET", "RUN"), help="judge an earlier run")
@@ -172,13 +181,14 @@ def main(arguments=None) -> None:
     found, runs = programs(o), []
     sizes = [(o.n, 64), (4 * o.n, 64), (o.n, 128), (4 * o.n, 128)] if o.sizes else [(o.n, o.box)]
     for n, box in sizes:
-        particles = o.set.resolve() if o.set else make_set(o, n, box)
+        particles = o.i.resolve().parent if o.i else o.set.resolve() if o.set else make_set(o, n, box)
+        size = particles.name if o.i or o.set else f"{n}x{box}"
         for i_run in range(o.runs):
             for name, command in found.items():
-                runs.append({"size": f"{n}x{box}", **run_once(o, name, command, particles, i_run)})
-                print(f"{name} {n}x{box} run {i_run + 1}: {runs[-1]['wall_s']:.1f} s", file=sys.stderr, flush=True)
+                runs.append({"size": size, **run_once(o, name, command, particles, i_run)})
+                print(f"{name} {size} run {i_run + 1}: {runs[-1]['wall_s']:.1f} s", file=sys.stderr, flush=True)
     if o.earlier and not o.sizes:
-        runs.append({"size": f"{o.n}x{o.box}", **earlier_run(o, particles)})
+        runs.append({"size": size, **earlier_run(o, particles)})
     if not runs:
         raise SystemExit("nothing to run")
     print(f"{' '.join(flags(o))}\n{table(runs)}\n{LEGEND}")
