@@ -197,8 +197,18 @@ def initialise(be, job: Job, options: Options, settings: Settings, state: classi
     state = classify.initialise(be, state, settings, source, n_noise=options.nr_parts_sigma2noise, references=references,
                                 use_blobs=not options.no_init_blobs, max_bad=options.max_bad_fraction)
     tell_quarantined(job, state.dataset, set())
+    retire_earlier_run(job)
     write(job, options, state)
     return state
+
+
+def retire_earlier_run(job: Job) -> None:
+    """Rename the optimiser files of an earlier run of this name: whoever goes on must not go on from its last iteration."""
+    old = [job.dir.iteration_file(i, "optimiser.star") for i in job.dir.iterations()]
+    for path in old:
+        path.replace(f"{path}.old")
+    if old:
+        job.warning(f"{old[-1]}: is of an earlier run with this --o, whose files are being replaced; its optimiser files now end in .old")
 
 
 def check_background(options: Options, settings: Settings, dataset: Dataset, source) -> None:
