@@ -19,24 +19,27 @@ struct Candidate {
   float score;
 };
 
+// Stands for -infinity inside the products, where 0 times infinity would be NaN.
+constexpr float kNever = -1e30f;
+
 struct Workspace {
-  std::vector<float> y_re, y_im, product_re, product_im, norm, h, inv_norm;
+  std::vector<float> y_re, y_im, product_re, product_im, norm, h, row_terms, column_terms, half_difference;
 };
 
-void gemm_nt(idx m, idx n, idx k, const float *a, idx lda, const float *b, idx ldb, float *c, idx ldc) {
-  scipy_cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, int(m), int(n), int(k), 1, a, int(lda), b, int(ldb), 0, c, int(ldc));
+void gemm_nt(idx m, idx n, idx k, const float *a, idx lda, const float *b, idx ldb, float beta, float *c, idx ldc) {
+  scipy_cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, int(m), int(n), int(k), 1, a, int(lda), b, int(ldb), beta, c, int(ldc));
 }
 
-// Y_it = ctf h X phase_t of images [first, last), shift fastest
+// 2 Y_it = 2 ctf h X phase_t of images [first, last), shift fastest; and H_i. Without the factor and h for a correlation.
 void shifted_images(const CoarseProblem &p, idx first, idx last, Workspace &w) {
   const idx n_k = p.half_inv_var.shape[0], n_t = p.phases.shape[0];
   std::vector<float> re(n_k), im(n_k);
   for (idx i = first; i < last; ++i) {
     const float *x = p.images.row(i, 0), *y = p.images.row(i, 1), *ctf = p.ctf.row(i), *h = p.half_inv_var.data;
     for (idx k = 0; k < n_k; ++k) {
-      const float g = p.correlation ? (h[k] > 0 ? ctf[k] : 0.f) : ctf[k] * h[k];
-      re[k] = g * x[k];
-      im[k] = g * y[k];
+      const float g = p.correlation ? (h[k] > 0 ? ctf[k] : 0.f) : ctf[k] * h[k], twice = p.correlation ? g : 2 * g;
+      re[k] = twice * x[k];
+      im[k] = twice * y[k];
       w.h[(i - first) * n_k + k] = g * ctf[k];
     }
     for (idx t = 0; t < n_t; ++t) {
@@ -50,6 +53,57 @@ void shifted_images(const CoarseProblem &p, idx first, idx last, Workspace &w) {
   }
 }
 
+// What does not depend on the Fourier pixel enters the products as a few more of them: a column per image of the block
+// (pose prior less norm), and a column per class of the tile (shift prior). The same for a pose and its turned twin.
+idx offset_terms(const CoarseProblem &p, idx first, idx last, idx r0, idx r1, Workspace &w) {
+  const idx n_t = p.phases.shape[0], n_row = p.bank.shape[0], n_img = last - first;
+  const bool half = p.pose_prior.shape[0] > n_row;
+  const idx c0 = p.row_class[r0], n_class = p.row_class[r1 - 1] - c0 + 1, n_term = n_img + n_class;
+  w.row_terms.assign((r1 - r0) * n_term, 0);
+  w.column_terms.assign(n_img * n_t * n_term, 0);
+  for (idx r = r0; r < r1; ++r) {
+    float *terms = &w.row_terms[(r - r0) * n_term];
+    const float prior = half ? 0.5f * p.pose_prior[r] + 0.5f * p.pose_prior[r + n_row] : p.pose_prior[r];
+    for (idx j = 0; j < n_img; ++j) terms[j] = prior > kNever ? prior - w.norm[j * n_row + r] : kNever;
+    terms[n_img + p.row_class[r] - c0] = 1;
+  }
+  for (idx j = 0; j < n_img; ++j)
+    for (idx t = 0; t < n_t; ++t) {
+      float *terms = &w.column_terms[(j * n_t + t) * n_term];
+      terms[j] = 1;
+      for (idx c = 0; c < n_class; ++c) {
+        const bool allowed = p.only_class[first + j] < 0 || p.only_class[first + j] == c0 + c;
+        terms[n_img + c] = allowed ? std::max(kNever, p.shift_prior.row(first + j, c0 + c)[t]) : kNever;
+      }
+    }
+  return n_term;
+}
+
+// Half of what a pose's prior exceeds its turned twin's by; whether it does anywhere
+bool prior_differences(const CoarseProblem &p, idx r0, idx r1, Workspace &w) {
+  const idx n_row = p.bank.shape[0];
+  bool any = false;
+  w.half_difference.assign(r1 - r0, 0);
+  for (idx r = r0; r < r1 && p.pose_prior.shape[0] > n_row; ++r)
+    if (p.pose_prior[r] != p.pose_prior[r + n_row]) {
+      w.half_difference[r - r0] = 0.5f * (p.pose_prior[r] - p.pose_prior[r + n_row]);
+      any = true;
+    }
+  return any;
+}
+
+// product_re = sum + offsets, product_im = difference: the score of a pose is their sum, that of its turned twin re - im
+void likelihood_tile(const CoarseProblem &p, idx first, idx last, idx r0, idx r1, Workspace &w) {
+  const idx n_k = p.half_inv_var.shape[0], n_column = (last - first) * p.phases.shape[0], n = r1 - r0, ld = p.bank.stride(0);
+  const idx n_term = offset_terms(p, first, last, r0, r1, w);
+  gemm_nt(n_column, n, n_term, w.column_terms.data(), n_term, w.row_terms.data(), n_term, 0, w.product_re.data(), n);
+  gemm_nt(n_column, n, n_k, w.y_re.data(), n_k, p.bank.row(r0, 0), ld, 1, w.product_re.data(), n);
+  gemm_nt(n_column, n, n_k, w.y_im.data(), n_k, p.bank.row(r0, 1), ld, 0, w.product_im.data(), n);
+  if (!prior_differences(p, r0, r1, w)) return;
+  for (idx column = 0; column < n_column; ++column)
+    for (idx r = 0; r < n; ++r) w.product_im[column * n + r] += w.half_difference[r];
+}
+
 float image_norm(const CoarseProblem &p, idx i) {
   double sum = 0;
   for (idx k = 0; k < p.half_inv_var.shape[0]; ++k)
@@ -57,34 +111,61 @@ float image_norm(const CoarseProblem &p, idx i) {
   return sum > 0 ? float(1 / std::sqrt(sum)) : 0.f;
 }
 
-// score = gain * cross + offset over a run of slices; the running maximum is returned
-float finish_scores(float *score, const float *gain, float common_gain, const float *offset, float common_offset, idx n, float max) {
-  if (gain)
-    for (idx r = 0; r < n; ++r) score[r] = common_gain * gain[r] * score[r] + offset[r];
-  else
-    for (idx r = 0; r < n; ++r) score[r] = common_gain * score[r] + (offset[r] + common_offset);
+// The same for the normalised cross-correlation
+void correlation_tile(const CoarseProblem &p, idx first, idx last, idx r0, idx r1, Workspace &w) {
+  const idx n_k = p.half_inv_var.shape[0], n_t = p.phases.shape[0], n = r1 - r0, n_row = p.bank.shape[0], ld = p.bank.stride(0);
+  gemm_nt((last - first) * n_t, n, n_k, w.y_re.data(), n_k, p.bank.row(r0, 0), ld, 0, w.product_re.data(), n);
+  gemm_nt((last - first) * n_t, n, n_k, w.y_im.data(), n_k, p.bank.row(r0, 1), ld, 0, w.product_im.data(), n);
+  std::vector<float> gain(n);
+  for (idx i = first; i < last; ++i) {
+    const float inverse = image_norm(p, i);
+    for (idx r = 0; r < n; ++r) {
+      const float norm = w.norm[(i - first) * n_row + r0 + r];
+      gain[r] = norm > 0 ? inverse / std::sqrt(norm) : 0.f;
+    }
+    for (idx t = 0; t < n_t; ++t) {
+      float *re = &w.product_re[((i - first) * n_t + t) * n], *im = &w.product_im[((i - first) * n_t + t) * n];
+      for (idx r = 0; r < n; ++r) {
+        const bool allowed = (p.only_class[i] < 0 || p.row_class[r0 + r] == p.only_class[i]) && p.pose_prior[r0 + r] > kNever;
+        re[r] = allowed ? gain[r] * re[r] : kNever;
+        im[r] = allowed ? gain[r] * im[r] : 0;
+      }
+    }
+  }
+}
+
+// The larger score of a pose and its turned twin
+inline float better(float re, float im, bool half) { return half ? re + std::fabs(im) : re + im; }
+
+float largest(const float *re, const float *im, idx n, bool half, float max) {
 #pragma omp simd reduction(max : max)
-  for (idx r = 0; r < n; ++r) max = score[r] > max ? score[r] : max;
+  for (idx r = 0; r < n; ++r) {
+    const float score = better(re[r], im[r], half);
+    max = score > max ? score : max;
+  }
   return max;
 }
 
-void collect(const float *score, idx n, float threshold, idx first_pose, idx shift, std::vector<Candidate> &out) {
+void collect(const float *re, const float *im, idx n, bool half, float threshold, idx first_row, idx n_row, idx shift,
+             std::vector<Candidate> &out) {
   for (idx r0 = 0; r0 < n; r0 += kRunLength) {
     const idx r1 = std::min(n, r0 + kRunLength);
-    float max = -INFINITY;
-#pragma omp simd reduction(max : max)
-    for (idx r = r0; r < r1; ++r) max = score[r] > max ? score[r] : max;
-    if (!(max > threshold)) continue;
-    for (idx r = r0; r < r1; ++r)
-      if (score[r] > threshold) out.push_back({std::int32_t(first_pose + r), std::int32_t(shift), score[r]});
+    if (!(largest(re + r0, im + r0, r1 - r0, half, -INFINITY) > threshold)) continue;
+    for (idx r = r0; r < r1; ++r) {
+      const float score = re[r] + im[r], turned = re[r] - im[r];
+      if (score > threshold) out.push_back({std::int32_t(first_row + r), std::int32_t(shift), score});
+      if (half && turned > threshold) out.push_back({std::int32_t(n_row + first_row + r), std::int32_t(shift), turned});
+    }
   }
 }
 
 // Largest weights that hold the fraction of the mass, sorted by pose and shift
 void keep_significant(std::vector<Candidate> &found, float max, double fraction, idx max_count) {
-  std::vector<float> scores(found.size());
-  for (std::size_t j = 0; j < found.size(); ++j) scores[j] = found[j].score;
-  const float least = significant_threshold(scores.data(), idx(scores.size()), max, fraction, max_count);
+  const idx n = idx(found.size());
+  std::vector<float> score(n), weight(n);
+  for (idx j = 0; j < n; ++j) score[j] = found[j].score;
+  const double total = relative_weights(score.data(), n, max, weight.data());
+  const float least = significant_threshold(score.data(), weight.data(), total, n, max, fraction, max_count);
   found.erase(std::remove_if(found.begin(), found.end(), [&](const Candidate &c) { return c.score < least; }), found.end());
   std::sort(found.begin(), found.end(),
             [](const Candidate &a, const Candidate &b) { return a.pose != b.pose ? a.pose < b.pose : a.shift < b.shift; });
@@ -94,46 +175,15 @@ void keep_significant(std::vector<Candidate> &found, float max, double fraction,
 // All slices of rows [r0, r1) against the block of images [first, last): scores, running maxima, candidates
 void score_tile(const CoarseProblem &p, idx first, idx last, idx r0, idx r1, float cut, Workspace &w,
                 std::vector<float> &max, std::vector<std::vector<Candidate>> &found) {
-  const idx n_k = p.half_inv_var.shape[0], n_t = p.phases.shape[0], n_row = p.bank.shape[0], n = r1 - r0;
-  const idx n_turn = p.pose_prior.shape[0] / n_row, ld = p.bank.stride(0);
-  gemm_nt((last - first) * n_t, n, n_k, w.y_re.data(), n_k, p.bank.row(r0, 0), ld, w.product_re.data(), n);
-  gemm_nt((last - first) * n_t, n, n_k, w.y_im.data(), n_k, p.bank.row(r0, 1), ld, w.product_im.data(), n);
-  std::vector<float> offset(n);
-  for (idx i = first; i < last; ++i) {
-    const float *norm = &w.norm[(i - first) * n_row + r0];
-    const float *gain = p.correlation ? &w.inv_norm[(i - first) * n_row + r0] : nullptr;
-    const float common_gain = p.correlation ? image_norm(p, i) : 2.f;
-    for (idx t = 0; t < n_t; ++t) {  // products become cross terms of the slice and of its conjugate, in place
-      float *a = &w.product_re[((i - first) * n_t + t) * n], *b = &w.product_im[((i - first) * n_t + t) * n];
-      for (idx r = 0; r < n; ++r) {
-        const float sum = a[r] + b[r], difference = a[r] - b[r];
-        a[r] = sum;
-        b[r] = difference;
-      }
-    }
-    for (idx turn = 0; turn < n_turn; ++turn) {
-      const float *prior = p.pose_prior.data + turn * n_row + r0;
-      for (idx r = 0; r < n; ++r) {
-        const bool allowed = p.only_class[i] < 0 || p.row_class[r0 + r] == p.only_class[i];
-        offset[r] = !allowed ? -INFINITY : p.correlation ? (prior[r] > -INFINITY ? 0.f : prior[r]) : prior[r] - norm[r];
-      }
-      for (idx run = 0; run < n;) {  // a run of rows of one class shares its offset prior
-        idx end = run + 1;
-        const std::int32_t c = p.row_class[r0 + run];
-        while (end < n && p.row_class[r0 + end] == c) ++end;
-        for (idx t = 0; t < n_t; ++t) {
-          float *s = (turn ? w.product_im.data() : w.product_re.data()) + ((i - first) * n_t + t) * n + run;
-          const float before = max[i - first];
-          const float now = finish_scores(s, gain ? gain + run : nullptr, common_gain, &offset[run], p.correlation ? 0.f : p.shift_prior.row(i, c)[t], end - run, before);
-          max[i - first] = now;
-        }
-        run = end;
-      }
-    }
-    for (idx turn = 0; turn < n_turn; ++turn)
-      for (idx t = 0; t < n_t; ++t)
-        collect((turn ? w.product_im.data() : w.product_re.data()) + ((i - first) * n_t + t) * n, n,
-                max[i - first] - cut, turn * n_row + r0, t, found[i - first]);
+  const idx n_t = p.phases.shape[0], n_row = p.bank.shape[0], n = r1 - r0;
+  const bool half = p.pose_prior.shape[0] > n_row;
+  (p.correlation ? correlation_tile : likelihood_tile)(p, first, last, r0, r1, w);
+  for (idx j = 0; j < last - first; ++j) {
+    for (idx t = 0; t < n_t; ++t)
+      max[j] = largest(&w.product_re[(j * n_t + t) * n], &w.product_im[(j * n_t + t) * n], n, half, max[j]);
+    for (idx t = 0; t < n_t; ++t)
+      collect(&w.product_re[(j * n_t + t) * n], &w.product_im[(j * n_t + t) * n], n, half, std::max(max[j] - cut, 0.9f * kNever),
+              r0, n_row, t, found[j]);
   }
 }
 
@@ -162,21 +212,18 @@ void score_coarse(Cpu, const CoarseProblem &p, Samples &samples) {
     w.product_im.resize(per_block * n_t * kTileRows);
     w.norm.resize(per_block * n_row);
     w.h.resize(per_block * n_k);
-    if (p.correlation) w.inv_norm.resize(per_block * n_row);
 #pragma omp for schedule(dynamic)
     for (idx block = 0; block < n_block; ++block) {
       const idx first = block * per_block, last = std::min(n_img, first + per_block);
       shifted_images(p, first, last, w);
-      gemm_nt(last - first, n_row, n_k, w.h.data(), n_k, power.data(), n_k, w.norm.data(), n_row);
-      if (p.correlation)
-        for (idx j = 0; j < (last - first) * n_row; ++j) w.inv_norm[j] = w.norm[j] > 0 ? 1 / std::sqrt(w.norm[j]) : 0.f;
+      gemm_nt(last - first, n_row, n_k, w.h.data(), n_k, power.data(), n_k, 0, w.norm.data(), n_row);
       std::vector<float> max(last - first, -INFINITY);
       std::vector<std::vector<Candidate>> block_found(last - first);
       for (idx r0 = 0; r0 < n_row; r0 += kTileRows)
         score_tile(p, first, last, r0, std::min(n_row, r0 + kTileRows), cut, w, max, block_found);
       for (idx i = first; i < last; ++i) {
+        if (!std::isfinite(max[i - first]) || max[i - first] <= 0.9f * kNever) continue;
         samples.best[i] = max[i - first];
-        if (!std::isfinite(max[i - first])) continue;
         keep_significant(block_found[i - first], max[i - first], p.correlation ? 0 : p.fraction, p.max_count);
         found[i] = std::move(block_found[i - first]);
       }

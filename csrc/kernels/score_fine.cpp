@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include "vitreous/math/dot.hpp"
 #include "vitreous/math/select.hpp"
@@ -21,7 +20,7 @@ struct Workspace {
   std::vector<std::int32_t> slot_of_shift;  // per coarse shift, -1: not made yet
   idx n_slot = 0;
   std::vector<Point> points;
-  std::vector<float> score;
+  std::vector<float> score, weight, cross;
 };
 
 void start_image(const FineProblem &p, idx i, Workspace &w) {
@@ -109,31 +108,35 @@ float image_norm(const FineProblem &p, idx i) {
   return sum > 0 ? float(1 / std::sqrt(sum)) : 0.f;
 }
 
-// Scores of all children of coarse samples [first, last), which share one coarse pose
+// Scores of all children of coarse samples [first, last), which share one coarse pose; in the order of pose, then shift
 void score_pose(const FineProblem &p, idx i, idx first, idx last, float inv_image_norm, Workspace &w) {
   const idx n_k = p.half_inv_var.shape[0], n_row = p.bank.shape[0], n_child = p.pose_children.shape[1];
-  const idx n_per_shift = p.n_per_shift;
+  const idx n_per_shift = p.n_per_shift, n_fine = (last - first) * n_per_shift;
   const std::int32_t *children = p.pose_children.row(p.pose[first]);
-  std::vector<const float *> slices(n_child), images(n_per_shift);
-  std::vector<float> sign(n_child), norm(n_child), cross(n_child * n_per_shift);
+  std::vector<const float *> slices(n_child), images(n_fine);
+  std::vector<float> sign(n_child);
+  w.cross.resize(n_child * n_fine);
   for (idx a = 0; a < n_child; ++a) {
     const bool turned = children[a] >= n_row;
     slices[a] = p.bank.row(turned ? children[a] - n_row : children[a], 0);
     sign[a] = turned ? -1.f : 1.f;
-    norm[a] = slice_norm(slices[a], w.h.data(), n_k);
   }
+  for (idx s = first; s < last; ++s) shifted_children(p, p.shift[s], n_per_shift, w);
+  for (idx s = first; s < last; ++s)  // only now: making a slot may move the others
+    for (idx b = 0; b < n_per_shift; ++b)
+      images[(s - first) * n_per_shift + b] = shifted_children(p, p.shift[s], n_per_shift, w) + b * 2 * n_k;
+  all_cross_terms(slices, sign, images, n_k, w.cross.data());
   const idx c = p.row_class[children[0] >= n_row ? children[0] - n_row : children[0]];
-  for (idx s = first; s < last; ++s) {
-    const float *shifted = shifted_children(p, p.shift[s], n_per_shift, w);
-    for (idx b = 0; b < n_per_shift; ++b) images[b] = shifted + b * 2 * n_k;
-    all_cross_terms(slices, sign, images, n_k, cross.data());
-    for (idx a = 0; a < n_child; ++a)
+  const float *shift_prior = p.shift_prior.row(i, c);
+  for (idx a = 0; a < n_child; ++a) {
+    const float norm = slice_norm(slices[a], w.h.data(), n_k), prior = p.pose_prior[children[a]];
+    const float gain = norm > 0 ? inv_image_norm / std::sqrt(norm) : -INFINITY;
+    for (idx s = first; s < last; ++s)
       for (idx b = 0; b < n_per_shift; ++b) {
         const idx t = p.shift[s] * n_per_shift + b;
-        const float x = cross[a * n_per_shift + b];
+        const float x = w.cross[a * n_fine + (s - first) * n_per_shift + b];
         w.points.push_back({children[a], std::int32_t(t)});
-        w.score.push_back(p.correlation ? (norm[a] > 0 ? x * inv_image_norm / std::sqrt(norm[a]) : -INFINITY)
-                                        : 2 * x - norm[a] + p.pose_prior[children[a]] + p.shift_prior.row(i, c)[t]);
+        w.score.push_back(p.correlation ? x * gain : 2 * x - norm + prior + shift_prior[t]);
       }
   }
 }
@@ -143,7 +146,7 @@ struct Kept {
   std::vector<float> weight;
 };
 
-// Threshold, normalise, order
+// Threshold and normalise; the points stay in their order, by pose, then shift
 Kept keep_points(const FineProblem &p, idx i, Workspace &w, Posterior &out) {
   Kept kept;
   const idx n = idx(w.score.size());
@@ -164,27 +167,19 @@ Kept keep_points(const FineProblem &p, idx i, Workspace &w, Posterior &out) {
     kept.weight.push_back(1);
     return kept;
   }
-  const float least = significant_threshold(w.score.data(), n, max, p.fraction, 0);
-  double total = 0, used = 0;
-  std::vector<std::pair<Point, float>> chosen;
-  for (idx j = 0; j < n; ++j) {
-    const float v = std::exp(w.score[j] - max);
-    total += v;
-    if (!(w.score[j] >= least)) continue;
-    used += v;
-    chosen.push_back({w.points[j], v});
-  }
+  w.weight.resize(n);
+  const double total = relative_weights(w.score.data(), n, max, w.weight.data());
+  const float least = significant_threshold(w.score.data(), w.weight.data(), total, n, max, p.fraction, 0);
   out.p_max[i] = float(1 / total);
   out.log_evidence[i] = float(max + std::log(total));
-  std::sort(chosen.begin(), chosen.end(), [](const auto &a, const auto &b) {
-    return a.first.pose != b.first.pose ? a.first.pose < b.first.pose : a.first.shift < b.first.shift;
-  });
-  kept.points.reserve(chosen.size());
-  kept.weight.reserve(chosen.size());
-  for (const auto &c : chosen) {
-    kept.points.push_back(c.first);
-    kept.weight.push_back(float(c.second / used));
+  double used = 0;
+  for (idx j = 0; j < n; ++j) {
+    if (!(w.score[j] >= least)) continue;
+    used += w.weight[j];
+    kept.points.push_back(w.points[j]);
+    kept.weight.push_back(w.weight[j]);
   }
+  for (float &v : kept.weight) v = float(v / used);
   return kept;
 }
 
