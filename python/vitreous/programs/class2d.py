@@ -38,6 +38,9 @@ __all__ = ["Options", "Result", "run"]
 
 # A background this far from mean 0 or standard deviation 1 was not normalised.
 BACKGROUND_MEAN, BACKGROUND_SD = 0.5, (0.5, 2.0)
+# In the optimiser files of every version, from beginning to end; without them a run would go on with other options.
+LABELS_OF_ANY_RUN = ("rlnNumberOfIterations", "rlnParticleDiameter", "rlnDoZeroMask", "rlnDoSkipAlign", "rlnDoCorrectCtf",
+                     "rlnFixSigmaOffsetEstimates", "rlnMaxNumberOfPooledParticles")
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,10 @@ def resume(options: Options) -> tuple[Options, classify.State]:
     """Options and state of a run that goes on from the files of one iteration."""
     root, _ = split_optimiser_name(options.continue_from)
     found = read_iteration(options.continue_from)
+    missing = [label for label in LABELS_OF_ANY_RUN if label not in found.optimiser]
+    if missing:
+        raise InputError(f"{options.continue_from}: found no {missing[0]}, expected what every optimiser file has; it was cut short: "
+                         "copy it again, or continue from an earlier iteration")
     record = RunDir(root).options
     chosen = read_record(record, Options) if record.is_file() else {}
     pixel = found.model.pixel_size_A
@@ -153,7 +160,8 @@ def make_settings(options: Options, model: Model, references) -> Settings:
         if mask.shape != (model.box, model.box) or mask.min() < -1e-6 or mask.max() > 1 + 1e-6:
             raise InputError(f"--solvent_mask {options.solvent_mask}: found shape {mask.shape}, values {mask.min():g} to {mask.max():g}, "
                              f"expected ({model.box}, {model.box}) and 0 to 1; rescale the mask")
-    one_map = bool(options.ref) and model.n_classes > 1 and references is not None and bool((references == references[0]).all())
+    first = model.references if references is None else references  # a run that goes on has its references in its files
+    one_map = model.n_classes > 1 and bool(first.any()) and bool((first == first[0]).all())
     return Settings(
         particle_diameter_A=options.particle_diameter, mask_edge_px=options.maskedge, zero_mask=options.zero_mask, ctf=options.ctf,
         intact_first_peak=options.ctf_intact_first_peak, phase_flipped=options.ctf_phase_flipped,
@@ -239,6 +247,9 @@ def check_background(options: Options, settings: Settings, dataset: Dataset, sou
 def iterations(be, comm, job: Job, options: Options, settings: Settings, state: classify.State, source) -> classify.State:
     """Iterate to the end, writing, logging and telling after each."""
     total = options.iter
+    if total <= state.progress.iteration and options.continue_from:
+        job.warning(f"--iter {total}: found a run that has done {state.progress.iteration} iterations, expected more to do; "
+                    f"give --iter {state.progress.iteration + 1} or more to go on")
     eta = RunEta([float(len(state.dataset))] * (total - state.progress.iteration))
     while state.progress.iteration < total:
         job.check_abort()
