@@ -8,13 +8,13 @@
 
 namespace vitreous {
 
-[[noreturn]] inline void cuda_failed(const char *call, const char *file, int line, const std::string &what) {
+[[noreturn]] inline void cuda_failed(const char* call, const char* file, int line, const std::string& what) {
   throw std::runtime_error(std::string(file) + ":" + std::to_string(line) + ": " + call + ": " + what);
 }
-inline void check_cuda(cudaError_t code, const char *call, const char *file, int line) {
+inline void check_cuda(cudaError_t code, const char* call, const char* file, int line) {
   if (code != cudaSuccess) cuda_failed(call, file, line, cudaGetErrorString(code));
 }
-inline void check_cublas(cublasStatus_t code, const char *call, const char *file, int line) {
+inline void check_cublas(cublasStatus_t code, const char* call, const char* file, int line) {
   if (code != CUBLAS_STATUS_SUCCESS) cuda_failed(call, file, line, cublasGetStatusString(code));
 }
 

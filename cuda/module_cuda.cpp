@@ -1,6 +1,7 @@
-// The GPU module. open(i) gives a function table for device i with the names of the host module's kernels, so that several
-// devices can be used side by side and none is "current"; the module's own functions of these names belong to no device and
-// say so. It imports without a driver, and then counts no device.
+// The GPU module. open(i) gives a function table for device i with the names of the host module's kernels, so that
+// several devices can be used side by side and none is "current"; the module's own functions of these names belong to
+// no device and say so. It imports without a driver, and then counts no device.
+#include <map>
 #include <memory>
 
 #include "bind/array.hpp"
@@ -13,7 +14,7 @@
 
 namespace vitreous {
 
-void score_coarse(Cuda, const CoarseProblem &problem, Samples &samples);
+void score_coarse(Cuda, const CoarseProblem& problem, Samples& samples);
 
 namespace {
 
@@ -34,26 +35,34 @@ std::string why_no_device() {
   return code == cudaSuccess ? "" : cudaGetErrorString(code);
 }
 
-void bind_kernels(py::module_ &m, Cuda dev) {
+void bind_kernels(py::module_& m, Cuda dev) {
   bind_ctf_image(m, dev);
   bind_score_coarse(m, dev);
   bind_shift_phases(m, dev);
 }
 
+// One Device per GPU, kept until the process ends: functions and arrays of a table that was dropped stay valid.
+std::shared_ptr<Device> device_of(int index) {
+  static auto* opened = new std::map<int, std::shared_ptr<Device>>;
+  auto& device = (*opened)[index];
+  if (!device) device = std::make_shared<Device>(index);
+  return device;
+}
+
 py::module_ open_device(int index) {
-  const auto device = std::make_shared<Device>(index);
+  const auto device = device_of(index);
   const std::string name = "vitreous._cuda.device" + std::to_string(index);
   auto m = py::reinterpret_steal<py::module_>(PyModule_New(name.c_str()));
   if (!m) throw py::error_already_set();
-  m.def("empty", [device](const std::vector<idx> &shape, const py::object &dtype) {
+  m.def("empty", [device](const std::vector<idx>& shape, const py::object& dtype) {
     return DeviceArray(device, shape, py::dtype::from_args(dtype));
   });
-  m.def("zeros", [device](const std::vector<idx> &shape, const py::object &dtype) {
+  m.def("zeros", [device](const std::vector<idx>& shape, const py::object& dtype) {
     DeviceArray array(device, shape, py::dtype::from_args(dtype));
     array.zero();
     return array;
   });
-  m.def("to_device", [device](const py::array &values) {
+  m.def("to_device", [device](const py::array& values) {
     if (!(values.flags() & py::array::c_style)) throw py::value_error("to_device: the array must be C-contiguous");
     DeviceArray array(device, std::vector<idx>(values.shape(), values.shape() + values.ndim()), values.dtype());
     array.upload(values);

@@ -4,7 +4,8 @@
 namespace vitreous {
 
 // All threads get op over all threads' values; `empty` is op's neutral element.
-template <class T, class Op> __device__ T block_reduce(T value, T empty, Op op) {
+template <class T, class Op>
+__device__ T block_reduce(T value, T empty, Op op) {
   __shared__ T of_warp[32];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, n_warps = blockDim.x / 32;
   for (int step = 16; step > 0; step /= 2) value = op(value, __shfl_xor_sync(0xffffffffu, value, step));
@@ -17,13 +18,22 @@ template <class T, class Op> __device__ T block_reduce(T value, T empty, Op op) 
 }
 
 struct Sum {
-  template <class T> __device__ T operator()(T a, T b) const { return a + b; }
+  template <class T>
+  __device__ T operator()(T a, T b) const {
+    return a + b;
+  }
 };
 struct Max {  // a NaN never wins
-  template <class T> __device__ T operator()(T a, T b) const { return b > a ? b : a; }
+  template <class T>
+  __device__ T operator()(T a, T b) const {
+    return b > a ? b : a;
+  }
 };
 struct Min {
-  template <class T> __device__ T operator()(T a, T b) const { return b < a ? b : a; }
+  template <class T>
+  __device__ T operator()(T a, T b) const {
+    return b < a ? b : a;
+  }
 };
 
 }  // namespace vitreous

@@ -15,7 +15,7 @@ __device__ float finish(CtfOptions o, float value) {
 }
 
 // One block row per image; threads stride over frequencies
-__global__ void ctf_image_k(View<const double, 1> fx, View<const double, 1> fy, const CtfCoefficients *coefficients,
+__global__ void ctf_image_k(View<const double, 1> fx, View<const double, 1> fy, const CtfCoefficients* coefficients,
                             View<const float, 1> extra_rad, CtfOptions options, View<float, 2> out) {
   constexpr double per_radian = 0.15915494309189534;
   const idx n_k = out.shape[1], step = idx(gridDim.x) * blockDim.x;
@@ -35,7 +35,7 @@ __global__ void ctf_image_k(View<const double, 1> fx, View<const double, 1> fy, 
 void ctf_image(Cuda dev, View<const double, 1> fx, View<const double, 1> fy, View<const double, 2> parameters,
                View<const float, 1> extra_rad, CtfOptions options, View<float, 2> out) {
   if (!out.size()) return;
-  Device &device = enter(dev);
+  Device& device = enter(dev);
   const idx n_i = out.shape[0];
   // The few numbers of each image are turned into coefficients by the host, where the formula stands.
   std::vector<double> table(std::size_t(parameters.size()));

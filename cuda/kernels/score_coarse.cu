@@ -8,15 +8,17 @@
 
 namespace vitreous {
 
-void score_coarse(Cuda, const CoarseProblem &problem, Samples &samples);
+void score_coarse(Cuda, const CoarseProblem& problem, Samples& samples);
 
 namespace {
 
-// Scores of one block of images in memory: large enough that the products run at full rate, small beside any GPU's memory.
+// Scores of one block of images in memory: large enough that the products run at full rate, small beside any GPU's
+// memory.
 constexpr idx kScoreBytes = idx(512) << 20;
 constexpr int kThreads = 256;
-// Depth below the best score is counted in kBins coarse bins, then one of them in kBins finer ones: the samples kept are
-// those that a sort would keep and at most what lies within 1/8192 of the threshold; the host sorts these few exactly.
+// Depth below the best score is counted in kBins coarse bins, then one of them in kBins finer ones: the samples kept
+// are those that a sort would keep and at most what lies within 1/8192 of the threshold; the host sorts these few
+// exactly.
 constexpr int kBins = 512;
 constexpr float kPerUnit = 8192;  // fine bins per unit of log weight; 32 units in all
 constexpr int kLastFine = kBins * kBins - 1;
@@ -34,7 +36,7 @@ struct Candidate {
   float score;
 };
 
-__global__ void bank_power_k(View<const float, 3> bank, float *power) {
+__global__ void bank_power_k(View<const float, 3> bank, float* power) {
   const idx n_k = bank.shape[2], n = bank.shape[0] * n_k;
   for (idx j = idx(blockIdx.x) * blockDim.x + threadIdx.x; j < n; j += idx(gridDim.x) * blockDim.x) {
     const float re = bank.row(j / n_k, 0)[j % n_k], im = bank.row(j / n_k, 1)[j % n_k];
@@ -43,7 +45,7 @@ __global__ void bank_power_k(View<const float, 3> bank, float *power) {
 }
 
 // y_re, y_im (image, shift, k), h (image, k), image_norm (image): one block per (image, shift)
-__global__ void shifted_images_k(CoarseProblem p, idx first, float *y_re, float *y_im, float *h, float *image_norm) {
+__global__ void shifted_images_k(CoarseProblem p, idx first, float* y_re, float* y_im, float* h, float* image_norm) {
   const idx n_k = p.half_inv_var.shape[0], n_t = p.phases.shape[0], t = blockIdx.y;
   const idx j = blockIdx.x, i = first + j;
   const float *x_re = p.images.row(i, 0), *x_im = p.images.row(i, 1), *c = p.phases.row(t, 0), *s = p.phases.row(t, 1);
@@ -62,9 +64,10 @@ __global__ void shifted_images_k(CoarseProblem p, idx first, float *y_re, float 
   if (threadIdx.x == 0) image_norm[j] = power > 0 ? float(1 / sqrt(power)) : 0.f;
 }
 
-// Products of the planes -> scores, in place: the sum belongs to the slice, the difference to its conjugate (turned by 180
-// degrees). Threads run over (shift, row), rows fastest; one grid row per image.
-__global__ void finish_scores_k(CoarseProblem p, idx first, const float *norm, const float *image_norm, float *direct, float *turned) {
+// Products of the planes -> scores, in place: the sum belongs to the slice, the difference to its conjugate (turned by
+// 180 degrees). Threads run over (shift, row), rows fastest; one grid row per image.
+__global__ void finish_scores_k(CoarseProblem p, idx first, const float* norm, const float* image_norm, float* direct,
+                                float* turned) {
   const idx n_row = p.bank.shape[0], n_t = p.phases.shape[0], n = n_row * n_t, j = blockIdx.y, i = first + j;
   const bool both = p.pose_prior.shape[0] > n_row;
   for (idx q = idx(blockIdx.x) * blockDim.x + threadIdx.x; q < n; q += idx(gridDim.x) * blockDim.x) {
@@ -94,7 +97,7 @@ struct Scores {
   }
 };
 
-__device__ inline Scores scores_of(const CoarseProblem &p, const float *direct, const float *turned, idx j) {
+__device__ inline Scores scores_of(const CoarseProblem& p, const float* direct, const float* turned, idx j) {
   const idx n_row = p.bank.shape[0], n_t = p.phases.shape[0];
   return {direct + j * n_row * n_t, turned + j * n_row * n_t, n_row, n_t, p.pose_prior.shape[0] * n_t};
 }
@@ -103,7 +106,8 @@ __device__ inline int fine_bin(float depth) { return min(int(depth * kPerUnit), 
 
 // First bin where the running sum of mass exceeds the goal or that of count reaches most; kBins - 1 where none does.
 // `mass_before` and `count_before` receive the sums before that bin. Called by one thread.
-__device__ int crossing(const double *mass, const int *count, double goal, idx most, double &mass_before, idx &count_before) {
+__device__ int crossing(const double* mass, const int* count, double goal, idx most, double& mass_before,
+                        idx& count_before) {
   for (int b = 0; b < kBins - 1; ++b) {
     if (mass_before + mass[b] > goal || count_before + count[b] >= most) return b;
     mass_before += mass[b];
@@ -113,7 +117,7 @@ __device__ int crossing(const double *mass, const int *count, double goal, idx m
 }
 
 // One block per image: best score, total mass, and the depth that holds the fraction of it
-__global__ void find_significant_k(CoarseProblem p, const float *direct, const float *turned, float cut, Found *found) {
+__global__ void find_significant_k(CoarseProblem p, const float* direct, const float* turned, float cut, Found* found) {
   __shared__ double mass[kBins];
   __shared__ int count[kBins];
   __shared__ double mass_before;
@@ -137,7 +141,7 @@ __global__ void find_significant_k(CoarseProblem p, const float *direct, const f
       const float depth = max - scores.at(q);
       if (!(depth < cut)) continue;
       const int bin = fine_bin(depth);
-      const double weight = exp(-double(depth));
+      const double weight = expf(-depth);
       if (level == 0) {
         total += weight;
         if (depth == 0) best = Min()(best, scores.name(q));
@@ -160,8 +164,8 @@ __global__ void find_significant_k(CoarseProblem p, const float *direct, const f
 }
 
 // One block per image: the samples down to its last bin, in any order, into its own stretch of the list
-__global__ void emit_k(CoarseProblem p, const float *direct, const float *turned, float cut, const Found *found, const idx *start,
-                       Candidate *out) {
+__global__ void emit_k(CoarseProblem p, const float* direct, const float* turned, float cut, const Found* found,
+                       const idx* start, Candidate* out) {
   __shared__ int n_written;
   if (threadIdx.x == 0) n_written = 0;
   __syncthreads();
@@ -173,14 +177,15 @@ __global__ void emit_k(CoarseProblem p, const float *direct, const float *turned
     if (!(depth < cut) || fine_bin(depth) > f.last_fine) continue;
     const int slot = atomicAdd(&n_written, 1);
     const idx name = scores.name(q);
-    if (slot < f.count) out[start[blockIdx.x] + slot] = {std::int32_t(name / scores.n_t), std::int32_t(name % scores.n_t), score};
+    if (slot < f.count)
+      out[start[blockIdx.x] + slot] = {std::int32_t(name / scores.n_t), std::int32_t(name % scores.n_t), score};
   }
 }
 
-// The same choice as math/select.hpp, among the few candidates: the largest that hold the fraction of the whole mass, sorted
-// by pose and shift.
-void keep_significant(std::vector<Candidate> &found, const Found &f, double fraction, idx max_count) {
-  std::sort(found.begin(), found.end(), [](const Candidate &a, const Candidate &b) { return a.score > b.score; });
+// The same choice as math/select.hpp, among the few candidates: the largest that hold the fraction of the whole mass,
+// sorted by pose and shift.
+void keep_significant(std::vector<Candidate>& found, const Found& f, double fraction, idx max_count) {
+  std::sort(found.begin(), found.end(), [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
   double sum = 0;
   std::size_t n = 0;
   while (n < found.size()) {
@@ -190,42 +195,55 @@ void keep_significant(std::vector<Candidate> &found, const Found &f, double frac
   }
   while (n < found.size() && found[n].score == found[n - 1].score) ++n;  // equal weights stand or fall together
   found.resize(n);
-  std::sort(found.begin(), found.end(),
-            [](const Candidate &a, const Candidate &b) { return a.pose != b.pose ? a.pose < b.pose : a.shift < b.shift; });
+  std::sort(found.begin(), found.end(), [](const Candidate& a, const Candidate& b) {
+    return a.pose != b.pose ? a.pose < b.pose : a.shift < b.shift;
+  });
 }
 
 // c (m, n) = a (m, k) b(n, k)^T, row-major, b with rows ld_b apart
-void gemm_nt(Device &device, idx m, idx n, idx k, const float *a, const float *b, idx ld_b, float *c) {
+void gemm_nt(Device& device, idx m, idx n, idx k, const float* a, const float* b, idx ld_b, float* c) {
   const float one = 1, zero = 0;
-  VT_CUBLAS(cublasSgemm(device.blas(), CUBLAS_OP_T, CUBLAS_OP_N, int(n), int(m), int(k), &one, b, int(ld_b), a, int(k), &zero, c,
-                        int(n)));
+  VT_CUBLAS(cublasSgemm(device.blas(), CUBLAS_OP_T, CUBLAS_OP_N, int(n), int(m), int(k), &one, b, int(ld_b), a, int(k),
+                        &zero, c, int(n)));
 }
 
 struct Buffers {
   Scratch<float> power, y_re, y_im, h, image_norm, norm, direct, turned;
   Scratch<Found> found;
   Scratch<idx> start;
-  Buffers(Device &d, idx n_img, idx n_row, idx n_t, idx n_k)
-      : power(d, n_row * n_k), y_re(d, n_img * n_t * n_k), y_im(d, n_img * n_t * n_k), h(d, n_img * n_k), image_norm(d, n_img),
-        norm(d, n_img * n_row), direct(d, n_img * n_t * n_row), turned(d, n_img * n_t * n_row), found(d, n_img), start(d, n_img) {}
+  Buffers(Device& d, idx n_img, idx n_row, idx n_t, idx n_k)
+      : power(d, n_row * n_k),
+        y_re(d, n_img * n_t * n_k),
+        y_im(d, n_img * n_t * n_k),
+        h(d, n_img * n_k),
+        image_norm(d, n_img),
+        norm(d, n_img * n_row),
+        direct(d, n_img * n_t * n_row),
+        turned(d, n_img * n_t * n_row),
+        found(d, n_img),
+        start(d, n_img) {}
 };
 
-void score_block(Device &device, const CoarseProblem &p, idx first, idx n_img, const Buffers &b) {
+void score_block(Device& device, const CoarseProblem& p, idx first, idx n_img, const Buffers& b) {
   const idx n_row = p.bank.shape[0], n_t = p.phases.shape[0], n_k = p.half_inv_var.shape[0], ld = 2 * n_k;
   const dim3 per_shift{unsigned(n_img), unsigned(n_t)};
-  shifted_images_k<<<per_shift, kThreads, 0, device.stream()>>>(p, first, b.y_re.data(), b.y_im.data(), b.h.data(), b.image_norm.data());
+  shifted_images_k<<<per_shift, kThreads, 0, device.stream()>>>(p, first, b.y_re.data(), b.y_im.data(), b.h.data(),
+                                                                b.image_norm.data());
   VT_CUDA(cudaGetLastError());
   gemm_nt(device, n_img, n_row, n_k, b.h.data(), b.power.data(), n_k, b.norm.data());
   gemm_nt(device, n_img * n_t, n_row, n_k, b.y_re.data(), p.bank.data, ld, b.direct.data());
   gemm_nt(device, n_img * n_t, n_row, n_k, b.y_im.data(), p.bank.data + n_k, ld, b.turned.data());
   const dim3 grid{unsigned(std::min<idx>(64, (n_row * n_t + kThreads - 1) / kThreads)), unsigned(n_img)};
-  finish_scores_k<<<grid, kThreads, 0, device.stream()>>>(p, first, b.norm.data(), b.image_norm.data(), b.direct.data(), b.turned.data());
+  finish_scores_k<<<grid, kThreads, 0, device.stream()>>>(p, first, b.norm.data(), b.image_norm.data(), b.direct.data(),
+                                                          b.turned.data());
   VT_CUDA(cudaGetLastError());
 }
 
 // Significant samples of the images of one block, appended in order
-void collect_block(Device &device, const CoarseProblem &p, idx first, idx n_img, float cut, const Buffers &b, Samples &samples) {
-  find_significant_k<<<unsigned(n_img), kThreads, 0, device.stream()>>>(p, b.direct.data(), b.turned.data(), cut, b.found.data());
+void collect_block(Device& device, const CoarseProblem& p, idx first, idx n_img, float cut, const Buffers& b,
+                   Samples& samples) {
+  find_significant_k<<<unsigned(n_img), kThreads, 0, device.stream()>>>(p, b.direct.data(), b.turned.data(), cut,
+                                                                        b.found.data());
   VT_CUDA(cudaGetLastError());
   const std::vector<Found> found = b.found.to_host(n_img);
   const bool best_only = p.correlation || p.fraction <= 0;
@@ -235,13 +253,13 @@ void collect_block(Device &device, const CoarseProblem &p, idx first, idx n_img,
   if (!best_only && start[n_img] > 0) {
     const Scratch<Candidate> list(device, start[n_img]);
     device.upload(b.start.data(), start.data(), std::size_t(n_img) * sizeof(idx));
-    emit_k<<<unsigned(n_img), kThreads, 0, device.stream()>>>(p, b.direct.data(), b.turned.data(), cut, b.found.data(), b.start.data(),
-                                                            list.data());
+    emit_k<<<unsigned(n_img), kThreads, 0, device.stream()>>>(p, b.direct.data(), b.turned.data(), cut, b.found.data(),
+                                                              b.start.data(), list.data());
     VT_CUDA(cudaGetLastError());
     all = list.to_host(start[n_img]);
   }
   for (idx j = 0; j < n_img; ++j) {
-    const Found &f = found[j];
+    const Found& f = found[j];
     samples.best[first + j] = f.max;
     if (best_only && f.count > 0) {
       samples.pose.push_back(std::int32_t(f.best / p.phases.shape[0]));
@@ -249,7 +267,7 @@ void collect_block(Device &device, const CoarseProblem &p, idx first, idx n_img,
     } else if (!best_only) {
       std::vector<Candidate> mine(all.begin() + start[j], all.begin() + start[j + 1]);
       if (!mine.empty()) keep_significant(mine, f, p.fraction, p.max_count);
-      for (const Candidate &c : mine) samples.pose.push_back(c.pose), samples.shift.push_back(c.shift);
+      for (const Candidate& c : mine) samples.pose.push_back(c.pose), samples.shift.push_back(c.shift);
     }
     samples.start[first + j + 1] = idx(samples.pose.size());
   }
@@ -257,15 +275,16 @@ void collect_block(Device &device, const CoarseProblem &p, idx first, idx n_img,
 
 }  // namespace
 
-void score_coarse(Cuda dev, const CoarseProblem &p, Samples &samples) {
-  Device &device = enter(dev);
+void score_coarse(Cuda dev, const CoarseProblem& p, Samples& samples) {
+  Device& device = enter(dev);
   const idx n_img = p.images.shape[0], n_row = p.bank.shape[0], n_t = p.phases.shape[0], n_k = p.half_inv_var.shape[0];
   samples.start.assign(std::size_t(n_img) + 1, 0);
   samples.best.assign(std::size_t(n_img), -INFINITY);
   if (!n_img || !n_row || !n_t) return;
   const idx bytes = 4 * (2 * n_t * (n_row + n_k) + n_row + n_k);
   const idx per_block = std::max<idx>(1, std::min({n_img, kScoreBytes / bytes, idx(65535)}));
-  // What lies this far below the best holds less than 1e-5 of the mass together, so it cannot decide what is significant.
+  // What lies this far below the best holds less than 1e-5 of the mass together, so it cannot decide what is
+  // significant.
   const float cut = float(std::log(double(p.pose_prior.shape[0]) * double(n_t)) + 11.5);
   const Buffers buffers(device, per_block, n_row, n_t, n_k);
   bank_power_k<<<1024, kThreads, 0, device.stream()>>>(p.bank, buffers.power.data());
