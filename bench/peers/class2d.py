@@ -79,7 +79,7 @@ def atoms(o) -> np.ndarray:
 
 def run_once(o, name: str, command: list[str], particles: Path, i_run: int) -> dict:
     """Run one program in the set's folder; its cost, or exit with the end of its log."""
-    out = o.work / f"{name}_{particles.name}_K{o.K}_run{i_run}"
+    out = o.work / f"{name}_{particles.name}_K{o.K}_seed{o.seed}_run{i_run}"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     cost, log = out / "cost.json", out / "log.txt"
