@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from vitreous.engine import judge as judging
 from vitreous.engine.phantom import make_phantom
 from vitreous.engine.simulate import Recipe, draw_truth, euler_matrix, view_directions

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.ndimage import rotate
+
 from vitreous.engine import simulate
 from vitreous.engine.phantom import Phantom, _sum_of_products, make_phantom
 

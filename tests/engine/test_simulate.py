@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.fft
+
 from vitreous.engine.phantom import make_phantom
 from vitreous.engine.simulate import (
     MapSource,

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import matplotlib.image
 import numpy as np
 import pytest
+
 from vitreous.report import figures
 from vitreous.report.page import Page, card, grey, image_tag, number, png, thumbnail
 

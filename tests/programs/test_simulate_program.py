@@ -6,6 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
+
 from vitreous.engine import simulate as engine
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_header, read_mrc, write_mrc
