@@ -119,6 +119,7 @@ class Prepared:
     masked: np.ndarray
     power: np.ndarray  # (n, S) per-shell sums of |X|^2 of the masked images
     ctf: np.ndarray  # (n, n_k) float32, with the group's scale
+    model_ctf: np.ndarray  # (n, n_k) float32, what slices are multiplied with: the same, or 1 where references have it already
     scale: np.ndarray  # (n,)
     half_inv_var: np.ndarray  # (n_k,) float32
 
@@ -145,8 +146,11 @@ def prepare(be, plan: Plan, batch: Batch) -> Prepared:
     scale = np.clip(model.group_scale[batch.group], 0.001, 10000) if settings.scale else np.ones(len(batch))
     ctf = image_ctf(be, plan, batch, geometry)
     ctf *= scale[:, None].astype(np.float32)
+    model_ctf = ctf
+    if settings.ctf_uncorrected_ref and plan.iteration == 1:
+        model_ctf = np.repeat(scale[:, None].astype(np.float32), ctf.shape[1], 1)
     half_inv_var = (0.5 / model.sigma2_noise[batch.i_optics][geometry.shell]).astype(np.float32)
-    return Prepared(geometry, unmasked, gather(ft), power, ctf, scale, half_inv_var)
+    return Prepared(geometry, unmasked, gather(ft), power, ctf, model_ctf, scale, half_inv_var)
 
 
 def frequencies(optics: OpticsGroup, geometry: Geometry):
@@ -165,7 +169,7 @@ def background_noise(be, plan: Plan, batch: Batch, geometry: Geometry):
 def image_ctf(be, plan: Plan, batch: Batch, geometry: Geometry):
     """(n, n_k) float32 CTF of the batch's images; the square of it for premultiplied ones, 1 without CTF correction."""
     settings, optics = plan.settings, batch.optics
-    if not settings.ctf or optics.ctf_corrected or (settings.ctf_uncorrected_ref and plan.iteration <= 1):
+    if not settings.ctf or optics.ctf_corrected:
         return np.ones((len(batch), len(geometry.band)), np.float32)
     fx, fy = frequencies(optics, geometry)
     return kernels_image.ctf_image(
@@ -192,13 +196,13 @@ def score(be, plan: Plan, batch: Batch, data: Prepared):
     phases, _ = plan.shift_phases(be, geometry, "coarse")
     samples = kernels.score_coarse(
         be, coarse.slices, coarse.row_class, coarse.pose_prior, log_shift_prior(plan, batch, plan.coarse.shifts_A), data.masked,
-        data.ctf, scoring[: geometry.n_coarse], phases, batch.only_class, fraction=settings.adaptive_fraction,
+        data.model_ctf, scoring[: geometry.n_coarse], phases, batch.only_class, fraction=settings.adaptive_fraction,
         max_count=settings.max_significant, correlation=correlation,
     )
     phases, _ = plan.shift_phases(be, geometry, "fine")
     posterior = kernels.score_fine(
-        be, fine.slices, fine.row_class, fine.pose_prior, log_shift_prior(plan, batch, plan.fine.shifts_A), data.masked, data.ctf,
-        scoring, phases, plan.pose_children, samples, n_per_shift=plan.n_child_shift, fraction=settings.adaptive_fraction,
+        be, fine.slices, fine.row_class, fine.pose_prior, log_shift_prior(plan, batch, plan.fine.shifts_A), data.masked,
+        data.model_ctf, scoring, phases, plan.pose_children, samples, n_per_shift=plan.n_child_shift, fraction=settings.adaptive_fraction,
         correlation=correlation,
     )
     return posterior, np.diff(samples[0]), fine
@@ -210,7 +214,7 @@ def own_pose_bank(be, plan: Plan, batch: Batch, geometry: Geometry) -> Bank:
     matrix = np.tile(slice_matrices(batch.psi_deg, geometry, plan.lattice), (k, 1, 1))
     row_class = np.repeat(np.arange(k, dtype=np.int32), n)
     kx, ky = geometry.band.kx.astype(np.float32), geometry.band.ky.astype(np.float32)
-    slices = kernels.project(be, plan.reference_ft, row_class, matrix, kx, ky, plan.lattice.radius) * np.float32(geometry.gain)
+    slices = kernels.project(be, plan.reference_ft, row_class, matrix, kx, ky, plan.lattice.reach) * np.float32(geometry.gain)
     return Bank(slices, row_class, matrix, np.repeat(log_class_prior(plan.model.class_weight), n).astype(np.float32))
 
 
@@ -229,8 +233,8 @@ def score_own_pose(be, plan: Plan, batch: Batch, data: Prepared):
     start = np.concatenate([[0], np.cumsum([len(c) * n_shift for c in classes])]).astype(np.int64)
     children = np.arange(n * k, dtype=np.int32)[:, None]
     posterior = kernels.score_fine(
-        be, bank.slices, bank.row_class, bank.pose_prior, log_shift_prior(plan, batch, plan.fine.shifts_A), data.masked, data.ctf,
-        scoring, phases, children, (start, pose, shift), n_per_shift=plan.n_child_shift,
+        be, bank.slices, bank.row_class, bank.pose_prior, log_shift_prior(plan, batch, plan.fine.shifts_A), data.masked,
+        data.model_ctf, scoring, phases, children, (start, pose, shift), n_per_shift=plan.n_child_shift,
         fraction=plan.settings.adaptive_fraction, correlation=plan.correlation,
     )
     return posterior, np.diff(start), bank
@@ -290,14 +294,17 @@ def add_sums(be, plan: Plan, batch: Batch, data: Prepared, bank: Bank, posterior
         sums = np.zeros_like(bank.slices), np.zeros_like(bank.slices[:, 0])
     else:
         sums = acc.sums_of(geometry, bank)
-    cross, power, scale_cross, scale_model, moments = kernels.weighted_sums(
-        be, bank.slices, bank.row_class, data.unmasked, data.masked, data.ctf, data.half_inv_var, phases, shifts_px, geometry.shell,
+    sum_up = lambda ctf, sums: kernels.weighted_sums(
+        be, bank.slices, bank.row_class, data.unmasked, data.masked, ctf, data.half_inv_var, phases, shifts_px, geometry.shell,
         (model.data_vs_prior > 3).astype(np.uint8), posterior, premultiplied=batch.optics.premultiplied, data=sums[0], weight=sums[1],
     )
+    cross, power, scale_cross, scale_model, moments = sum_up(data.ctf, sums)
+    if data.model_ctf is not data.ctf:  # new references are corrected, while the present ones are compared as they are
+        cross, power, scale_cross, scale_model, moments = sum_up(data.model_ctf, [np.zeros_like(s) for s in sums])
     if own_pose:
         insert_rows(be, plan, geometry, bank, *sums, acc)
     used = (posterior[4] >= 0).astype(float)
-    residual = np.maximum(data.power - 2 * cross + power, 0) * used[:, None]
+    residual = np.where(used[:, None] > 0, np.maximum(data.power - 2 * cross + power, 0), 0)  # a failed image's may be NaN
     acc.noise[batch.i_optics] += residual.sum(0)
     acc.noise_count[batch.i_optics] += geometry.counts * used.sum()
     np.add.at(acc.scale_cross, batch.group, scale_cross / data.scale)
@@ -316,7 +323,7 @@ def insert_rows(be, plan: Plan, geometry: Geometry, bank: Bank, data, weight, ac
     kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))
     if geometry.gain != 1:
         data, weight = data * np.float32(geometry.gain), weight * np.float32(geometry.gain**2)
-    kernels.backproject(be, data, weight, bank.row_class, bank.matrix, kx, ky, plan.lattice.radius, acc.lattice_data, acc.lattice_weight)
+    kernels.backproject(be, data, weight, bank.row_class, bank.matrix, kx, ky, plan.lattice.reach, acc.lattice_data, acc.lattice_weight)
 
 
 def add_statistics(batch: Batch, rows: Rows, acc: Accumulator) -> None:

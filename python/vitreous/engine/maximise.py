@@ -12,6 +12,7 @@ from vitreous.engine.plan import Plan
 from vitreous.engine.reconstruct import add_friedel_mates, low_pass, wiener
 from vitreous.engine.schedule import class_shells, updated_resolution
 from vitreous.engine.settings import Settings
+from vitreous.errors import InputError
 from vitreous.model.masks import soft_circle
 from vitreous.model.state import Model, Progress
 
@@ -42,11 +43,21 @@ def maximise(be, plan: Plan, acc: Accumulator, progress: Progress) -> tuple[Mode
     if settings.first_iteration_cc and plan.iteration == 1 and settings.ini_high_A > 0:
         references = low_pass(references, model.pixel_size_A, settings.ini_high_A, be.n_threads)
     model = replace(model, references=np.ascontiguousarray(references, np.float32), current_size_px=plan.size, **class_statistics(model))
+    if settings.one_reference_for_all and settings.first_iteration_cc and plan.iteration == 1:
+        model, unmasked = first_class_for_all(model), np.repeat(unmasked[:1], model.n_classes, 0)
     n = max(acc.n_particles, 1)
     progress = replace(progress, change_angle_deg=acc.changes[0] / n, change_offset_A=float(np.sqrt(acc.changes[1] / (2 * n))),
                        change_class=acc.changes[2] / n)
     resolution_A, progress = updated_resolution(model, progress, settings)
     return replace(model, current_resolution_A=resolution_A), progress, unmasked
+
+
+def first_class_for_all(model: Model) -> Model:
+    """Every class a copy of the first, of equal weight: iteration 1 had that one alone, iteration 2 splits the particles."""
+    k = model.n_classes
+    per_class = ("references", "tau2", "data_vs_prior", "sigma2_reference", "fourier_coverage", "class_offset_A", "class_resolution_A",
+                 "class_coverage")
+    return replace(model, class_weight=np.full(k, 1 / k), **{name: np.repeat(getattr(model, name)[:1], k, 0) for name in per_class})
 
 
 def solvent_mask(model: Model, settings: Settings) -> np.ndarray:
@@ -100,14 +111,18 @@ def filled(spectrum) -> np.ndarray:
     spectrum = np.array(spectrum, float)
     positive = np.flatnonzero(spectrum > 1e-14)
     if not len(positive):
-        raise ValueError("noise spectrum: every shell is zero, expected noise in the images: are they constant?")
+        raise InputError("noise spectrum: every shell is zero or not a number, expected noise in the images; "
+                         "look at them: are they constant?")
     before = np.searchsorted(positive, np.arange(len(spectrum)), side="right") - 1
     return spectrum[positive[np.maximum(before, 0)]]
 
 
 def new_scales(model: Model, acc: Accumulator) -> np.ndarray:
-    """(n_groups,): cross / model power, within a factor 5 of the median, with particle-weighted mean 1."""
-    scale = np.where(acc.scale_model > 0, acc.scale_cross / np.where(acc.scale_model > 0, acc.scale_model, 1), 1.0)
+    """(n_groups,): cross / model power, within a factor 5 of the median, with particle-weighted mean 1.
+
+    A group without particles in this iteration, or without a shell that counts, keeps its scale.
+    """
+    scale = np.where(acc.scale_model > 0, acc.scale_cross / np.where(acc.scale_model > 0, acc.scale_model, 1), model.group_scale)
     populated = model.group_counts > 0
     median = float(np.median(scale[populated])) if populated.any() else 1.0
     if not median > 0:

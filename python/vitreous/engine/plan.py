@@ -126,7 +126,7 @@ def make_bank(be, reference_ft, lattice: Lattice, geometry: Geometry, grid: Grid
     matrix = np.tile(slice_matrices(grid.psi_deg[: grid.n_row_psi], geometry, lattice), (n_classes, 1, 1))
     row_class = np.repeat(np.arange(n_classes, dtype=np.int32), grid.n_row_psi)
     kx, ky = (np.ascontiguousarray(k[:n_k], np.float32) for k in (geometry.band.kx, geometry.band.ky))
-    slices = kernels.project(be, reference_ft, row_class, matrix, kx, ky, lattice.radius)
+    slices = kernels.project(be, reference_ft, row_class, matrix, kx, ky, lattice.reach)
     if geometry.gain != 1:
         slices *= np.float32(geometry.gain)
     prior = np.repeat(log_class_prior - math.log(len(grid.psi_deg)), grid.n_row_psi)

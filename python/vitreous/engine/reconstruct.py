@@ -41,6 +41,11 @@ class Lattice:
         return int(round_half_up(self.radius_px * self.side / self.box))
 
     @property
+    def reach(self) -> float:
+        """Radius for slices: what lies on the rim itself is inside at every angle, whatever its rounding."""
+        return self.radius + 1e-3
+
+    @property
     def nx(self) -> int:
         return self.radius + 3
 
@@ -74,12 +79,12 @@ def reference_transform(references, lattice: Lattice, n_threads: int = 1, low_cu
     Parameters
     ----------
     references : (K, box, box) float32     real space, centre at box//2
-    low_cut_px : shells up to this are set to zero; 0 = none
+    low_cut_px : shells up to this are set to zero in the transforms; 0 = none
 
     Returns
     -------
     (K, ny, nx) complex64                  on the scale of FFT / box^2, phases referred to the centre
-    (K, n_shells) float64                  half the mean power per shell: the variance per component
+    (K, n_shells) float64                  half the mean power per shell, before the cut: the variance per component
 
     """
     box, side, nx = lattice.box, lattice.side, lattice.nx
@@ -93,12 +98,11 @@ def reference_transform(references, lattice: Lattice, n_threads: int = 1, low_cu
     out[:, nx - 1 : nx + n, : n + 1] = ft[:, : n + 1, : n + 1]
     out[:, nx - 1 - n : nx - 1, : n + 1] = ft[:, side - n :, : n + 1]
     y, x = np.mgrid[-(nx - 1) : nx, :nx]
-    sign = np.where((x + y) % 2, -1.0, 1.0) * lattice.inside / box**2
-    if low_cut_px:
-        sign = sign * (lattice.distance * box / side > low_cut_px)
-    out *= sign.astype(np.float32)
-    half_power = 0.5 * (out.real.astype(np.float64) ** 2 + out.imag.astype(np.float64) ** 2)
-    return out, shell_mean(half_power, lattice)
+    out *= (np.where((x + y) % 2, -1.0, 1.0) * lattice.inside / box**2).astype(np.float32)
+    power = shell_mean(0.5 * (out.real.astype(np.float64) ** 2 + out.imag.astype(np.float64) ** 2), lattice)
+    if low_cut_px:  # after the power: the prior on what is reconstructed holds for all shells
+        out *= lattice.distance * box / side > low_cut_px
+    return out, power
 
 
 def shell_mean(values, lattice: Lattice, mask=None) -> np.ndarray:
@@ -150,7 +154,7 @@ def wiener(data, weight, tau2, lattice: Lattice, *, tau2_fudge=1.0, minres_map=5
     ----------
     data : (K, ny, nx, 2) float64    sums of w ctf X / sigma^2; the mates already added
     weight : (K, ny, nx) float64     sums of w ctf^2 / sigma^2
-    tau2 : (K, S) float64            prior variance per component
+    tau2 : (K, S) float64            prior variance per component; 0 = none known, a shell without prior and with SSNR 0
     tau2_fudge : T
     minres_map : shells below this get no prior
     use_prior : False gives the unregularised map
@@ -168,11 +172,9 @@ def wiener(data, weight, tau2, lattice: Lattice, *, tau2_fudge=1.0, minres_map=5
     mean_weight = shell_mean(weight, lattice)
     inverse_prior = np.zeros_like(weight)
     for k, tau in enumerate(tau2):
+        # Where the reference is empty there is no prior: the data alone decide, and no signal is claimed.
         known = tau > 0
-        inverse = np.where(known, 1 / np.where(known, oc * tau2_fudge * tau, 1), 0)[shell]
-        # no signal was ever seen in this shell: a prior that leaves the data a thousandth
-        unknown = np.where(weight[k] > 1e-20, 1 / np.where(weight[k] > 1e-20, 0.001 * weight[k], 1), 0)
-        inverse_prior[k] = np.where(known[shell], inverse, unknown)
+        inverse_prior[k] = np.where(known, 1 / np.where(known, oc * tau2_fudge * tau, 1), 0)[shell]
     ratio = np.where(inside & (inverse_prior > 0), weight / np.where(inverse_prior > 0, inverse_prior, 1), 0)
     data_vs_prior = shell_mean(ratio, lattice)
     coverage = shell_mean((ratio >= 1).astype(np.float64), lattice)
@@ -202,7 +204,7 @@ def _invert(data, weight, lattice: Lattice, n_threads: int) -> np.ndarray:
     padded = scipy.fft.irfft2(ft, s=(side, side), workers=n_threads, overwrite_x=True)
     first = side // 2 - box // 2
     maps = padded[:, first : first + box, first : first + box]
-    corners = 1 - soft_circle(box, box / 2 - 3, 3)
+    corners = 1 - soft_circle(box, box / 2, 3)
     outside = np.tensordot(maps, corners, 2) / corners.sum()
     maps = maps * (1 - corners) + outside[:, None, None] * corners
     return (maps / gridding_correction(box, side / box)).astype(np.float32)

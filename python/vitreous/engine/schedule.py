@@ -13,6 +13,8 @@ from vitreous.model.state import Model, Progress, Sampling
 
 # A subset starts with this many particles per class; enough for a class average to show shape (RELION's choice in 2D).
 SUBSET_PER_CLASS = 100
+# An accuracy that was not estimated.
+UNKNOWN = 999.0
 
 
 def resolution_shell(data_vs_prior, minres_map: int) -> int:
@@ -73,8 +75,15 @@ def coarse_size(model: Model, sampling: Sampling, settings: Settings, size: int)
     return max(2, min(coarse, size))
 
 
-def coarser_sampling(sampling: Sampling, accuracy_deg: float, accuracy_A: float) -> Sampling:
-    """As coarse as the estimated accuracies allow, never finer than the user's sampling."""
+def coarser_sampling(sampling: Sampling, accuracy_deg: float, accuracy_A: float, model: Model, settings: Settings) -> Sampling:
+    """As coarse as the estimated accuracies allow, never finer than the user's sampling.
+
+    After an iteration that scored by correlation there is no estimate: then the angles need what the resolution
+    at the particle's edge asks for, and the offsets keep the user's step.
+    """
+    if accuracy_deg >= UNKNOWN:
+        accuracy_deg = 360 / math.ceil(math.pi * settings.particle_diameter_A / model.current_resolution_A)
+        accuracy_A = 0.0
     steps = 2**sampling.oversampling
     psi = max(sampling.psi_step_original_deg, 0.8 * accuracy_deg * steps)
     offset = max(sampling.offset_step_original_A, 0.8 * accuracy_A * steps)

@@ -18,7 +18,7 @@ class Settings:
     intact_first_peak: bool = False
     phase_flipped: bool = False
     only_flip_phases: bool = False
-    ctf_uncorrected_ref: bool = False
+    ctf_uncorrected_ref: bool = False  # the references of iteration 1 are as the CTF left them
     norm: bool = False
     scale: bool = False
     adaptive_fraction: float = 0.999

@@ -138,7 +138,8 @@ def allowed_classes(state: State, settings: Settings) -> np.ndarray | None:
 def estimate_accuracy(be, plan: Plan, state: State) -> State:
     """Accuracies of the classes, from the CTFs of the first particles."""
     dataset = state.dataset
-    chosen = np.flatnonzero(dataset.usable & (dataset.particles.optics == dataset.particles.optics[0]))[:N_ACCURACY]
+    usable = np.flatnonzero(dataset.usable)
+    chosen = usable[dataset.particles.optics[usable] == dataset.particles.optics[usable[0]]][:N_ACCURACY]
     batch = batches.make_batch(dataset, chosen, np.zeros((len(chosen), 1, 1), np.float32))
     geometry = plan.geometry(batch.optics)
     ctf2 = em.image_ctf(be, plan, batch, geometry) ** 2
@@ -153,7 +154,7 @@ def start_iteration(be, state: State, settings: Settings) -> tuple[State, Plan]:
     progress = replace(state.progress, iteration=state.progress.iteration + 1)
     sampling = state.sampling
     if settings.allow_coarser_sampling and progress.iteration > 1:
-        sampling = coarser_sampling(sampling, progress.accuracy_rotation_deg, progress.accuracy_shift_A)
+        sampling = coarser_sampling(sampling, progress.accuracy_rotation_deg, progress.accuracy_shift_A, state.model, settings)
     factor = 0.0 if settings.skip_align or settings.skip_rotate else sampling.perturb_factor
     sampling = replace(sampling, perturb=grids.perturbation(settings.random_seed, progress.iteration, factor))
     state = replace(state, progress=progress, sampling=sampling)
