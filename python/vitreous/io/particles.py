@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ CTF_OF_OPTICS = {
     "rlnSphericalAberration": "Cs_mm",
     "rlnAmplitudeContrast": "amplitude_contrast",
 }
+MOST_LOOKED_FOR = 20  # image files; a look costs a few ms on a network disk
 MAX_BAD_FRACTION = 0.01  # beyond this share of unusable rows the file as a whole is wrong, e.g. a sign or a unit
 
 
@@ -61,7 +63,9 @@ class ParticleInput:
     notes: tuple[str, ...] = ()
 
 
-def read_particles(path, *, need_ctf: bool = False, need_box: bool = True, root=None) -> Dataset:
+def read_particles(
+    path, *, need_ctf: bool = False, need_box: bool = True, root=None, max_bad_fraction: float = MAX_BAD_FRACTION
+) -> Dataset:
     """A Dataset from a STAR file of particles.
 
     Parameters
@@ -70,6 +74,7 @@ def read_particles(path, *, need_ctf: bool = False, need_box: bool = True, root=
     need_ctf : complain where defocus values are missing or cannot be meant
     need_box : read the box from an image where the file does not tell it; False leaves it 0 where no image is found
     root : folder that image names are relative to; None = ``find_root``
+    max_bad_fraction : share of rows with values that cannot be used, which are left out, beyond which the file is refused
 
     Returns
     -------
@@ -112,7 +117,7 @@ def read_particles(path, *, need_ctf: bool = False, need_box: bool = True, root=
         ctf=ctf,
         position_A=_positions(table, columns["optics"], index),
     )
-    _refuse_mostly_bad(table, bad)
+    _refuse_mostly_bad(table, bad, max_bad_fraction)
     exposures = Exposures.single(len(sources), None if ctf is None else ctf.take(_first_rows(source, len(sources))))
     others = {name: other for name, other in star.items() if name not in ("optics", block.name, QUARANTINE)}
     source_file = ParticleInput(str(path), others, columns["optics"], columns["particles"], tuple(notes))
@@ -231,15 +236,16 @@ def find_root(path, image_files: Iterable[str]) -> Path:
 
     RELION's names start at the project folder, which is usually the working directory, else a folder above the file.
 
-    Raises  InputError: the first image is in none of them.
+    Raises  InputError: none of the first images is in one of them.
     """
-    name = next(iter(image_files))
+    names = list(islice(image_files, MOST_LOOKED_FOR))
     places = [Path(), *Path(path).absolute().parents]
-    for place in places:
-        if exists(place / name):
-            return place
+    for name in names:  # the first may be one of a few that are lost, which is no reason to stop
+        for place in places:
+            if exists(place / name):
+                return place
     raise InputError(
-        f"{path}: its first image file is {name}, which is neither in the working directory {Path().absolute()} "
+        f"{path}: its first image file is {names[0]}, which is neither in the working directory {Path().absolute()} "
         f"nor below any folder above the STAR file; run in the project folder that the names start from"
     )
 
@@ -366,13 +372,14 @@ def _quarantined_before(star, table: Table) -> dict[int, str]:
     return dict(zip((listed.integers("vitreousRow") - 1).tolist(), listed.strings("vitreousCause")))
 
 
-def _refuse_mostly_bad(table: Table, bad: dict[int, str]) -> None:
+def _refuse_mostly_bad(table: Table, bad: dict[int, str], max_fraction: float) -> None:
     fresh = {row: cause for row, cause in bad.items() if cause.startswith(table.path)}
-    if len(fresh) > MAX_BAD_FRACTION * len(table):
+    # One row that cannot be used is no reason to stop where there are some more, unless none is allowed.
+    if len(fresh) > max(max_fraction * len(table), 1 if max_fraction > 0 and len(table) >= 10 else 0):
         first = fresh[min(fresh)]
         raise InputError(
             f"{first}; so it is for {len(fresh)} of {len(table)} particles: correct the column "
-            "(its sign or unit, where all are alike), or remove these particles"
+            "(its sign or unit, where all are alike), remove these particles, or raise --max_bad_fraction"
         )
 
 

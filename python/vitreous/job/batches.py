@@ -17,6 +17,10 @@ BATCH_BYTES = 128 << 20
 MOST, LEAST = 512, 16
 
 
+# An image whose largest value is this many times that of its batch is damaged; with it in, averages and noise would be its alone.
+OFF_SCALE = 1000.0
+
+
 def batch_size(box: int) -> int:
     """Images per batch, so that a batch's arrays stay near 128 MB whatever the box."""
     return int(np.clip(BATCH_BYTES // (BYTES_PER_PIXEL * box * box), LEAST, MOST))
@@ -56,5 +60,19 @@ def read(dataset: Dataset, source, batches: list[np.ndarray]) -> Iterator[tuple[
     """
     with closing(source.prefetch(batches)) as ahead:
         for indices, images, bad in ahead:
+            bad = bad | off_scale(indices, images, bad)
             good = ~np.isin(indices, list(bad))
             yield indices[good], (images if good.all() else np.ascontiguousarray(images[good])), bad
+
+
+def off_scale(indices, images, bad: dict[int, str]) -> dict[int, str]:
+    """Position -> cause of good images whose values are far beyond those of the other good ones of a batch."""
+    good = np.flatnonzero(~np.isin(indices, list(bad)))
+    if len(good) < 3:
+        return {}
+    largest = np.maximum(images.max((1, 2)), -images.min((1, 2)))[good]
+    usual = float(np.median(largest))
+    return {
+        int(indices[i]): f"values reach {value:.3g}, far off scale, expected about {usual:.3g} as in other images; extract it again"
+        for i, value in zip(good, largest) if value > OFF_SCALE * usual
+    }

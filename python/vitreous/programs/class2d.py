@@ -86,7 +86,7 @@ def run(options: Options, be, comm) -> Result:
 
 def start(options: Options) -> tuple[Options, classify.State]:
     """State of a new run from the particles file: no references and no noise yet."""
-    dataset = read_particles(options.particles, need_ctf=options.ctf)
+    dataset = read_particles(options.particles, need_ctf=options.ctf, max_bad_fraction=options.max_bad_fraction)
     if not len(dataset):
         raise InputError(f"{options.particles}: found no particles, expected at least one; check the file")
     first = dataset.optics[0]
@@ -202,9 +202,10 @@ def initialise(be, job: Job, options: Options, settings: Settings, state: classi
     if not options.dont_check_norm:
         check_background(options, settings, state.dataset, source)
     job.progress.line(noise_line(options.nr_parts_sigma2noise))
+    told = set(state.dataset.quarantined)
     state = classify.initialise(be, state, settings, source, n_noise=options.nr_parts_sigma2noise, references=references,
                                 use_blobs=not options.no_init_blobs, max_bad=options.max_bad_fraction)
-    tell_quarantined(job, state.dataset, set())
+    tell_quarantined(job, state.dataset, told)
     retire_earlier_run(job)
     write(job, options, state)
     return state
