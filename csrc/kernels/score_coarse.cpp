@@ -146,44 +146,74 @@ float largest(const float *re, const float *im, idx n, bool half, float max) {
   return max;
 }
 
-void collect(const float *re, const float *im, idx n, bool half, float threshold, idx first_row, idx n_row, idx shift,
-             std::vector<Candidate> &out) {
+// What is known of one image's scores so far: the largest, the mass of all relative to it, and those that may be significant
+struct Found {
+  float max = -INFINITY;
+  double total = 0;
+  std::vector<Candidate> candidates;
+};
+
+// Samples this far below the largest hold less than 1e-5 of the mass together.
+float negligible_below(const CoarseProblem &p) {
+  if (p.correlation || p.fraction <= 0) return 1e-6f;
+  return float(std::log(double(p.pose_prior.shape[0]) * p.phases.shape[0]) + 11.5);
+}
+
+// A sample this far below the largest is not significant: even all samples with its weight would hold less than the mass
+// that may be left out. The total is a lower bound until the last tile.
+float insignificant_below(const CoarseProblem &p, double total) {
+  const double n_sample = double(p.pose_prior.shape[0]) * p.phases.shape[0];
+  return float(std::log(n_sample / (std::max(1e-5, 1 - p.fraction) * std::max(total, 1.)))) + 0.01f;
+}
+
+// Adds the scores of a run of slices at one shift: their mass, and those that may be significant
+void collect(const CoarseProblem &p, const float *re, const float *im, idx n, float negligible, idx first_row, idx shift, Found &image) {
+  const idx n_row = p.bank.shape[0];
+  const bool half = p.pose_prior.shape[0] > n_row;
   for (idx r0 = 0; r0 < n; r0 += kRunLength) {
     const idx r1 = std::min(n, r0 + kRunLength);
-    if (!(largest(re + r0, im + r0, r1 - r0, half, -INFINITY) > threshold)) continue;
+    if (!(largest(re + r0, im + r0, r1 - r0, half, -INFINITY) > image.max - negligible)) continue;
+    float mass = 0;
+#pragma omp simd reduction(+ : mass)
+    for (idx r = r0; r < r1; ++r) mass += exp_float(re[r] + im[r] - image.max) + (half ? exp_float(re[r] - im[r] - image.max) : 0.f);
+    image.total += mass;
+    const float threshold = image.max - std::min(negligible, insignificant_below(p, image.total));
     for (idx r = r0; r < r1; ++r) {
       const float score = re[r] + im[r], turned = re[r] - im[r];
-      if (score > threshold) out.push_back({std::int32_t(first_row + r), std::int32_t(shift), score});
-      if (half && turned > threshold) out.push_back({std::int32_t(n_row + first_row + r), std::int32_t(shift), turned});
+      if (score > threshold) image.candidates.push_back({std::int32_t(first_row + r), std::int32_t(shift), score});
+      if (half && turned > threshold) image.candidates.push_back({std::int32_t(n_row + first_row + r), std::int32_t(shift), turned});
     }
   }
 }
 
 // Largest weights that hold the fraction of the mass, sorted by pose and shift
-void keep_significant(std::vector<Candidate> &found, float max, double fraction, idx max_count) {
+void keep_significant(Found &image, double fraction, idx max_count) {
+  std::vector<Candidate> &found = image.candidates;
   const idx n = idx(found.size());
   std::vector<float> score(n), weight(n);
   for (idx j = 0; j < n; ++j) score[j] = found[j].score;
-  const double total = relative_weights(score.data(), n, max, weight.data());
-  const float least = significant_threshold(score.data(), weight.data(), total, n, max, fraction, max_count);
+  relative_weights(score.data(), n, image.max, weight.data());
+  const float least = significant_threshold(score.data(), weight.data(), image.total, n, image.max, fraction, max_count);
   found.erase(std::remove_if(found.begin(), found.end(), [&](const Candidate &c) { return c.score < least; }), found.end());
   std::sort(found.begin(), found.end(),
             [](const Candidate &a, const Candidate &b) { return a.pose != b.pose ? a.pose < b.pose : a.shift < b.shift; });
   if (fraction <= 0 && found.size() > 1) found.resize(1);
 }
 
-// All slices of rows [r0, r1) against the block of images [first, last): scores, running maxima, candidates
-void score_tile(const CoarseProblem &p, idx first, idx last, idx r0, idx r1, float cut, Workspace &w,
-                std::vector<float> &max, std::vector<std::vector<Candidate>> &found) {
-  const idx n_t = p.phases.shape[0], n_row = p.bank.shape[0], n = r1 - r0;
-  const bool half = p.pose_prior.shape[0] > n_row;
+// All slices of rows [r0, r1) against the block of images [first, last): scores, running maxima and mass, candidates
+void score_tile(const CoarseProblem &p, idx first, idx last, idx r0, idx r1, Workspace &w, std::vector<Found> &found) {
+  const idx n_t = p.phases.shape[0], n = r1 - r0;
+  const bool half = p.pose_prior.shape[0] > p.bank.shape[0];
   (p.correlation ? correlation_tile : likelihood_tile)(p, first, last, r0, r1, w);
   for (idx j = 0; j < last - first; ++j) {
-    for (idx t = 0; t < n_t; ++t)
-      max[j] = largest(&w.product_re[(j * n_t + t) * n], &w.product_im[(j * n_t + t) * n], n, half, max[j]);
-    for (idx t = 0; t < n_t; ++t)
-      collect(&w.product_re[(j * n_t + t) * n], &w.product_im[(j * n_t + t) * n], n, half, std::max(max[j] - cut, 0.9f * kNever),
-              r0, n_row, t, found[j]);
+    Found &image = found[j];
+    const float before = image.max;
+    const auto re = [&](idx t) { return &w.product_re[(j * n_t + t) * n]; };
+    const auto im = [&](idx t) { return &w.product_im[(j * n_t + t) * n]; };
+    for (idx t = 0; t < n_t; ++t) image.max = largest(re(t), im(t), n, half, image.max);
+    if (!(image.max > 0.9f * kNever)) continue;
+    image.total *= std::exp(double(before - image.max));
+    for (idx t = 0; t < n_t; ++t) collect(p, re(t), im(t), n, negligible_below(p), r0, t, image);
   }
 }
 
@@ -192,8 +222,6 @@ void score_tile(const CoarseProblem &p, idx first, idx last, idx r0, idx r1, flo
 void score_coarse(Cpu, const CoarseProblem &p, Samples &samples) {
   const idx n_img = p.images.shape[0], n_t = p.phases.shape[0], n_k = p.half_inv_var.shape[0], n_row = p.bank.shape[0];
   const idx per_block = std::max<idx>(1, kTileColumns / n_t), n_block = (n_img + per_block - 1) / per_block;
-  // What lies this far below the best holds less than 1e-5 of the mass together, so it cannot decide what is significant.
-  const float cut = p.correlation || p.fraction <= 0 ? 1e-6f : float(std::log(double(p.pose_prior.shape[0]) * n_t) + 11.5);
 
   std::vector<float> power(n_row * n_k);
 #pragma omp parallel for schedule(static)
@@ -217,15 +245,15 @@ void score_coarse(Cpu, const CoarseProblem &p, Samples &samples) {
       const idx first = block * per_block, last = std::min(n_img, first + per_block);
       shifted_images(p, first, last, w);
       gemm_nt(last - first, n_row, n_k, w.h.data(), n_k, power.data(), n_k, 0, w.norm.data(), n_row);
-      std::vector<float> max(last - first, -INFINITY);
-      std::vector<std::vector<Candidate>> block_found(last - first);
+      std::vector<Found> block_found(last - first);
       for (idx r0 = 0; r0 < n_row; r0 += kTileRows)
-        score_tile(p, first, last, r0, std::min(n_row, r0 + kTileRows), cut, w, max, block_found);
+        score_tile(p, first, last, r0, std::min(n_row, r0 + kTileRows), w, block_found);
       for (idx i = first; i < last; ++i) {
-        if (!std::isfinite(max[i - first]) || max[i - first] <= 0.9f * kNever) continue;
-        samples.best[i] = max[i - first];
-        keep_significant(block_found[i - first], max[i - first], p.correlation ? 0 : p.fraction, p.max_count);
-        found[i] = std::move(block_found[i - first]);
+        Found &image = block_found[i - first];
+        if (!std::isfinite(image.max) || image.max <= 0.9f * kNever) continue;
+        samples.best[i] = image.max;
+        keep_significant(image, p.correlation ? 0 : p.fraction, p.max_count);
+        found[i] = std::move(image.candidates);
       }
     }
   }

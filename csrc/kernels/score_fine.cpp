@@ -20,7 +20,8 @@ struct Workspace {
   std::vector<std::int32_t> slot_of_shift;  // per coarse shift, -1: not made yet
   idx n_slot = 0;
   std::vector<Point> points;
-  std::vector<float> score, weight, cross;
+  std::vector<float> score, weight, cross, sign;
+  std::vector<const float *> slices, images;
 };
 
 void start_image(const FineProblem &p, idx i, Workspace &w) {
@@ -59,18 +60,6 @@ const float *shifted_children(const FineProblem &p, idx coarse_shift, idx n_per_
   return &w.shifted[slot * size];
 }
 
-template <int NA, int NB>
-void cross_terms(const float *const *slices, const float *const *images, idx n_k, const float *turn_sign, float *out, idx ld) {
-  const float *slices_im[NA], *images_im[NB];
-  for (int a = 0; a < NA; ++a) slices_im[a] = slices[a] + n_k;
-  for (int b = 0; b < NB; ++b) images_im[b] = images[b] + n_k;
-  float re[NA][NB], im[NA][NB];
-  dot_block<NA, NB>(slices, images, n_k, re);
-  dot_block<NA, NB>(slices_im, images_im, n_k, im);
-  for (int a = 0; a < NA; ++a)
-    for (int b = 0; b < NB; ++b) out[a * ld + b] = re[a][b] + turn_sign[a] * im[a][b];
-}
-
 // Cross terms of every slice with every image, in blocks that fill the registers
 void all_cross_terms(const std::vector<const float *> &slices, const std::vector<float> &sign,
                      const std::vector<const float *> &images, idx n_k, float *out) {
@@ -81,12 +70,12 @@ void all_cross_terms(const std::vector<const float *> &slices, const std::vector
       const idx left = n_b - b, step = left >= 4 ? 4 : left >= 2 ? 2 : 1;
       float *o = out + a * n_b + b;
       const float *const *s = &slices[a], *const *y = &images[b];
-      if (two && step == 4) cross_terms<2, 4>(s, y, n_k, &sign[a], o, n_b);
-      else if (two && step == 2) cross_terms<2, 2>(s, y, n_k, &sign[a], o, n_b);
-      else if (two) cross_terms<2, 1>(s, y, n_k, &sign[a], o, n_b);
-      else if (step == 4) cross_terms<1, 4>(s, y, n_k, &sign[a], o, n_b);
-      else if (step == 2) cross_terms<1, 2>(s, y, n_k, &sign[a], o, n_b);
-      else cross_terms<1, 1>(s, y, n_k, &sign[a], o, n_b);
+      if (two && step == 4) dot_block<2, 4>(s, y, &sign[a], n_k, o, n_b);
+      else if (two && step == 2) dot_block<2, 2>(s, y, &sign[a], n_k, o, n_b);
+      else if (two) dot_block<2, 1>(s, y, &sign[a], n_k, o, n_b);
+      else if (step == 4) dot_block<1, 4>(s, y, &sign[a], n_k, o, n_b);
+      else if (step == 2) dot_block<1, 2>(s, y, &sign[a], n_k, o, n_b);
+      else dot_block<1, 1>(s, y, &sign[a], n_k, o, n_b);
       b += step;
     }
     a += two ? 2 : 1;
@@ -113,30 +102,36 @@ void score_pose(const FineProblem &p, idx i, idx first, idx last, float inv_imag
   const idx n_k = p.half_inv_var.shape[0], n_row = p.bank.shape[0], n_child = p.pose_children.shape[1];
   const idx n_per_shift = p.n_per_shift, n_fine = (last - first) * n_per_shift;
   const std::int32_t *children = p.pose_children.row(p.pose[first]);
-  std::vector<const float *> slices(n_child), images(n_fine);
-  std::vector<float> sign(n_child);
+  w.slices.resize(n_child);
+  w.sign.resize(n_child);
+  w.images.resize(n_fine);
   w.cross.resize(n_child * n_fine);
   for (idx a = 0; a < n_child; ++a) {
     const bool turned = children[a] >= n_row;
-    slices[a] = p.bank.row(turned ? children[a] - n_row : children[a], 0);
-    sign[a] = turned ? -1.f : 1.f;
+    w.slices[a] = p.bank.row(turned ? children[a] - n_row : children[a], 0);
+    w.sign[a] = turned ? -1.f : 1.f;
   }
   for (idx s = first; s < last; ++s) shifted_children(p, p.shift[s], n_per_shift, w);
   for (idx s = first; s < last; ++s)  // only now: making a slot may move the others
     for (idx b = 0; b < n_per_shift; ++b)
-      images[(s - first) * n_per_shift + b] = shifted_children(p, p.shift[s], n_per_shift, w) + b * 2 * n_k;
-  all_cross_terms(slices, sign, images, n_k, w.cross.data());
+      w.images[(s - first) * n_per_shift + b] = shifted_children(p, p.shift[s], n_per_shift, w) + b * 2 * n_k;
+  all_cross_terms(w.slices, w.sign, w.images, n_k, w.cross.data());
   const idx c = p.row_class[children[0] >= n_row ? children[0] - n_row : children[0]];
   const float *shift_prior = p.shift_prior.row(i, c);
+  const std::size_t n_before = w.score.size();
+  w.points.resize(n_before + w.cross.size());
+  w.score.resize(n_before + w.cross.size());
+  Point *point = &w.points[n_before];
+  float *score = &w.score[n_before];
   for (idx a = 0; a < n_child; ++a) {
-    const float norm = slice_norm(slices[a], w.h.data(), n_k), prior = p.pose_prior[children[a]];
+    const float norm = slice_norm(w.slices[a], w.h.data(), n_k), prior = p.pose_prior[children[a]];
     const float gain = norm > 0 ? inv_image_norm / std::sqrt(norm) : -INFINITY;
     for (idx s = first; s < last; ++s)
       for (idx b = 0; b < n_per_shift; ++b) {
         const idx t = p.shift[s] * n_per_shift + b;
         const float x = w.cross[a * n_fine + (s - first) * n_per_shift + b];
-        w.points.push_back({children[a], std::int32_t(t)});
-        w.score.push_back(p.correlation ? x * gain : 2 * x - norm + prior + shift_prior[t]);
+        *point++ = {children[a], std::int32_t(t)};
+        *score++ = p.correlation ? x * gain : 2 * x - norm + prior + shift_prior[t];
       }
   }
 }

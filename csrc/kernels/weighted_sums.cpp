@@ -8,8 +8,8 @@
 namespace vitreous {
 namespace {
 
-// Rows of (image, pose) contributions held between the two phases below: 64 MB.
-constexpr idx kContributionBytes = idx(64) << 20;
+// Contributions of (image, pose) held between the two phases below: 8 MB, so that they stay in the cache.
+constexpr idx kContributionBytes = idx(8) << 20;
 // From this mean number of kept shifts per pose on, the sums of phases are made by a matrix product.
 constexpr idx kDenseShifts = 6;
 

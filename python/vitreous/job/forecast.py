@@ -11,7 +11,7 @@ from vitreous.model.state import Model, Sampling
 
 INTERPRETER = 150 << 20  # Python and its libraries, as measured after the imports
 PER_PARTICLE = 700  # bytes of a particle's row: its columns as numbers and as the text that is written
-CONTRIBUTIONS = 64 << 20  # csrc/kernels/weighted_sums.cpp
+CONTRIBUTIONS = 8 << 20  # csrc/kernels/weighted_sums.cpp
 READ_AHEAD = 4  # batches of images that wait or are being read
 
 
