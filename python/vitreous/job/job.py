@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shlex
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -58,11 +60,12 @@ class Job:
         self.progress = Progress(verb if rank == 0 else 0)
         self.log = EventLog(None)
         self._abort_file = Path(pipeline_control) / ABORT_REQUEST if pipeline_control else None
-        self._record, self._start = record, start or {}
+        self._record, self._start, self._began = record, start or {}, math.inf
 
     def __enter__(self) -> Job:
         if self.rank != 0:
             return self
+        self._began = time.time()
         self.dir.make()
         removed = self.dir.clean_stale()
         self.log = EventLog(self.dir.log)
@@ -72,7 +75,11 @@ class Job:
         if removed:
             self.log.event("stale files removed", files=removed)
         if self._record is not None:
-            self.write_record(self._record)
+            try:
+                self.write_record(self._record)
+            except BaseException:
+                self.log.close()
+                raise
         return self
 
     def write_record(self, text: str) -> None:
@@ -101,6 +108,11 @@ class Job:
         last = self.dir.last_complete()
         return f"vitreous {self.program} --continue {shlex.quote(str(last))}" if last else ""
 
+    def _has_written(self) -> bool:
+        """Whether the last complete iteration is of this job, not of an earlier one in the same folder."""
+        last = self.dir.last_complete()
+        return last is not None and last.stat().st_mtime >= self._began
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -118,6 +130,8 @@ class Job:
             todo = f"to go on: {again}" if again else "no iteration is complete: start again"
             print(f"\nstopped after {duration(self.log.elapsed_s)}; {todo}", file=sys.stderr, flush=True)
             error.told = True  # the command line need not say it again
+        elif status == "failed" and self.rank == 0 and self._has_written():
+            print(f"the last complete iteration is whole; to go on: {self.how_to_continue()}", file=sys.stderr, flush=True)
         self.log.close()
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -38,25 +39,33 @@ class EventLog:
 
     def __init__(self, path: Path | None):
         self._start = time.monotonic()
-        self._file: TextIO | None = None
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._half_line, self._told = False, False
         if path is not None:
-            cut = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-            self._file = path.open("a", encoding="utf-8")
-            if cut:  # a killed run's half line must not swallow the first event of this one
-                self._file.write("\n")
+            # A killed run's half line must not swallow the first event of this one.
+            self._half_line = bool(path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n"))
+            self._file = path.open("ab", buffering=0)
 
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self._start
 
     def event(self, kind: str, **values: Any) -> None:
-        """Write one event."""
+        """Write one event. A disk that takes no more costs the event, not the run: its other files say what is wrong."""
         if self._file is None:
             return
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         line = {"time": now, "elapsed_s": round(self.elapsed_s, 3), "event": kind, **plain(values)}
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._file.flush()
+        text = ("\n" if self._half_line else "") + json.dumps(line, ensure_ascii=False) + "\n"
+        data = text.encode("utf-8", "surrogateescape")
+        try:
+            self._half_line = self._file.write(data) != len(data)
+        except OSError as error:
+            self._half_line = True
+            if not self._told:
+                print(f"warning: {self._path}: cannot be written ({error.strerror}); events are lost", file=sys.stderr)
+            self._told = True
 
     def close(self) -> None:
         if self._file is not None:
