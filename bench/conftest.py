@@ -11,7 +11,8 @@ import pytest
 from peers import machine
 from vitreous import backend
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the oracles make the benches' cases
+for folder in ("tests", "tests/kernels"):  # the tests make the benches' cases
+    sys.path.append(str(Path(__file__).parents[1] / folder))
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import fft
+
 from vitreous.kernels_image import coloured_noise
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from vitreous.kernels_image import ctf_image
 from vitreous.model.band import Band
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import fft
+
 from vitreous.kernels_image import gather_band
 from vitreous.model.band import Band
 

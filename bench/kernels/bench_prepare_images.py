@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from vitreous.kernels_image import prepare_images
 from vitreous.model.masks import soft_circle
 

@@ -1,13 +1,13 @@
 import numpy as np
-import oracles_expectation as oracle
 import pytest
-from tolerances import RTOL
 
+import oracles_expectation as oracle
+from tolerances import RTOL
 from vitreous.kernels import project
 from vitreous.model.band import Band
 
 
-def case(n_class=3, n_row=7, radius=9.0, band_radius=5, seed=0):
+def case(n_class=3, n_row=7, radius=9.0, band_radius=5, box=24, seed=0):
     rng = np.random.default_rng(seed)
     n = int(radius) + 2
     reference = (rng.normal(size=(n_class, 2 * n + 1, n + 1)) + 1j * rng.normal(size=(n_class, 2 * n + 1, n + 1))).astype(np.complex64)
@@ -15,7 +15,7 @@ def case(n_class=3, n_row=7, radius=9.0, band_radius=5, seed=0):
     reference[:, n, 0] = reference[:, n, 0].real
     angle = rng.uniform(0, 2 * np.pi, n_row)
     matrix = 2 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
-    band = Band(24, band_radius)
+    band = Band(box, band_radius)
     class_of = np.sort(rng.integers(0, n_class, n_row)).astype(np.int32)
     return reference, class_of, np.ascontiguousarray(matrix, np.float32), band.kx.astype(np.float32), band.ky.astype(np.float32), radius
 
