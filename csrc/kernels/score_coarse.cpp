@@ -253,7 +253,7 @@ void score_coarse(Cpu, const CoarseProblem &p, Samples &samples) {
         if (!std::isfinite(image.max) || image.max <= 0.9f * kNever) continue;
         samples.best[i] = image.max;
         keep_significant(image, p.correlation ? 0 : p.fraction, p.max_count);
-        found[i] = std::move(image.candidates);
+        found[i].assign(image.candidates.begin(), image.candidates.end());  // without the room that the others took
       }
     }
   }
