@@ -16,15 +16,19 @@ ANGLES_DEG = np.concatenate([np.arange(0.05, 0.2, 0.05), np.arange(0.2, 1, 0.1),
 SHIFTS_PX = np.concatenate([np.arange(0.1, 1, 0.1), np.arange(1, 2, 0.2), np.arange(2, 5, 0.5), np.arange(5, 10.1, 1)])
 
 
-def accuracies(be, plan: Plan, geometry: Geometry, ctf2, half_inv_var):
-    """Rotational and translational accuracy of every class, the mean over some particles.
+# Slices of so many classes are cut in one call.
+CLASSES_PER_CALL = 8
 
-    A particle enters only through its CTF, whose astigmatism is taken at angle 0: the slice at any in-plane angle
-    differs from a turned one as the unturned slices do.
+
+def accuracies(be, plan: Plan, geometry: Geometry, ctf2, half_inv_var):
+    """Rotational and translational accuracy of every class, for a particle with the mean squared CTF.
+
+    The CTF's astigmatism is averaged over the particles, so the slice at any in-plane angle differs from a turned one as
+    the unturned slices do.
 
     Parameters
     ----------
-    ctf2 : (n, n_k) float            squared CTF (times scale) of some particles of this geometry
+    ctf2 : (n_k,) float              mean squared CTF (times scale) of some particles of this geometry
     half_inv_var : (n_k,) float      1 / (2 sigma^2)
 
     Returns
@@ -33,27 +37,30 @@ def accuracies(be, plan: Plan, geometry: Geometry, ctf2, half_inv_var):
     """
     model, n_k = plan.model, geometry.n_fine
     kx, ky = (np.ascontiguousarray(k[:n_k], np.float32) for k in (geometry.band.kx, geometry.band.ky))
-    matrix = slice_matrices(np.concatenate([[0.0], ANGLES_DEG]), geometry, plan.lattice)
-    weight = (np.asarray(ctf2)[:, :n_k] * half_inv_var[:n_k]).astype(np.float64)
-    weight[:, 0] = 0
-    turns = SHIFTS_PX[:, None] * kx / geometry.optics.box
-    moved = 4 * np.sin(np.pi * turns) ** 2  # |1 - exp(-2 pi i k s / n)|^2
+    turned = slice_matrices(np.concatenate([[0.0], ANGLES_DEG]), geometry, plan.lattice)
+    weight = (np.asarray(ctf2)[:n_k] * half_inv_var[:n_k] * geometry.gain**2).astype(np.float32)
+    weight[0] = 0
+    moved = 4 * np.sin(np.pi * SHIFTS_PX[:, None] * kx / geometry.optics.box).astype(np.float32) ** 2  # |1 - exp(-2 pi i k s / n)|^2
     rotation, shift = np.full(model.n_classes, 999.0), np.full(model.n_classes, 999.0)
-    for k in np.flatnonzero(model.class_weight >= 0.01):
-        class_of = np.full(len(matrix), k, np.int32)
-        slices = kernels.project(be, plan.reference_ft, class_of, matrix, kx, ky, plan.lattice.radius).astype(np.float64) * geometry.gain
-        rotation[k] = first_distinct(((slices[1:] - slices[0]) ** 2).sum(1) @ weight.T, ANGLES_DEG)
-        shift[k] = first_distinct((moved * (slices[0] ** 2).sum(0)) @ weight.T, SHIFTS_PX) * geometry.optics.pixel_size_A
+    populated = np.flatnonzero(model.class_weight >= 0.01)
+    for first in range(0, len(populated), CLASSES_PER_CALL):
+        classes = populated[first : first + CLASSES_PER_CALL].astype(np.int32)
+        rows = np.repeat(classes, len(turned))
+        slices = kernels.project(be, plan.reference_ft, rows, np.tile(turned, (len(classes), 1, 1)), kx, ky, plan.lattice.reach)
+        slices = slices.reshape(len(classes), len(turned), 2, n_k)
+        for k, own in zip(classes, slices):
+            rotation[k] = first_distinct(np.einsum("ack,ack,k->a", own[1:] - own[0], own[1:] - own[0], weight), ANGLES_DEG)
+            power = np.einsum("ck,ck,k->k", own[0], own[0], weight)
+            shift[k] = first_distinct(np.einsum("sk,k->s", moved, power), SHIFTS_PX) * geometry.optics.pixel_size_A
     return rotation, shift
 
 
 def first_distinct(difference, errors) -> float:
-    """Mean over particles of the least error whose difference is distinct; the largest error where none is.
+    """The least error whose difference is distinct; the largest error where none is.
 
     Parameters
     ----------
-    difference : (n_errors, n_particles) float64
+    difference, errors : (n,) float
     """
-    distinct = difference > DISTINCT
-    first = np.where(distinct.any(0), distinct.argmax(0), len(errors) - 1)
-    return float(errors[first].mean())
+    distinct = np.asarray(difference) > DISTINCT
+    return float(errors[distinct.argmax()] if distinct.any() else errors[-1])

@@ -19,7 +19,7 @@ from vitreous.model import sampling as grids
 from vitreous.model.dataset import Dataset
 from vitreous.model.state import Model, Progress, Sampling
 
-# Particles whose CTF stands for all in the accuracy estimate.
+# Particles whose mean squared CTF stands for all in the accuracy estimate.
 N_ACCURACY = 100
 
 
@@ -53,9 +53,11 @@ def quarantine(dataset: Dataset, bad: dict[int, str], max_fraction: float) -> Da
     """Set bad particles aside; InputError when they are more than the allowed fraction."""
     if not bad:
         return dataset
+    bad = {i: cause.removeprefix(f"{dataset.image_name(i)}: ") for i, cause in bad.items()}
     dataset = dataset.quarantine(bad)
     n_bad = len(dataset.quarantined)
-    if n_bad > max_fraction * len(dataset):
+    # One bad particle never ends a run, however small, unless none is allowed.
+    if n_bad > max(max_fraction * len(dataset), 1 if max_fraction > 0 else 0):
         first = next(iter(bad.items()))
         raise InputError(
             f"{dataset.image_name(first[0])}: {first[1]}; {n_bad} of {len(dataset)} particles cannot be used, expected at most "
@@ -94,7 +96,7 @@ def initialise(be, state: State, settings: Settings, source, *, n_noise: int, re
         if len(indices):
             noise.add(be, plan, batches.make_batch(state.dataset, indices, images))
     dataset = quarantine(state.dataset, bad_of_all, max_bad)
-    model = replace(model, sigma2_noise=noise.spectra())
+    model = replace(model, sigma2_noise=noise.spectra(), group_counts=dataset.group_counts)
     if references is None:
         plan = replace(plan, model=model)
         acc = em.Accumulator.empty(plan)
@@ -142,7 +144,7 @@ def estimate_accuracy(be, plan: Plan, state: State) -> State:
     chosen = usable[dataset.particles.optics[usable] == dataset.particles.optics[usable[0]]][:N_ACCURACY]
     batch = batches.make_batch(dataset, chosen, np.zeros((len(chosen), 1, 1), np.float32))
     geometry = plan.geometry(batch.optics)
-    ctf2 = em.image_ctf(be, plan, batch, geometry) ** 2
+    ctf2 = (em.image_ctf(be, plan, batch, geometry) ** 2).mean(0)
     half_inv_var = 0.5 / plan.model.sigma2_noise[batch.i_optics][geometry.shell]
     rotation, shift = accuracy.accuracies(be, plan, geometry, ctf2, half_inv_var)
     progress = replace(state.progress, accuracy_rotation_deg=float(rotation.min()), accuracy_shift_A=float(shift.min()))
@@ -227,6 +229,8 @@ def iterate(be, state: State, settings: Settings, source, comm, *, max_bad=0.01,
     state = replace(state, dataset=quantise(dataset), n_significant=acc.n_significant / n, coarse_size_px=plan.coarse_size)
     if not settings.skip_maximize:
         model, progress, unmasked = maximise(be, plan, acc, state.progress)
+        # Groups count the particles that are left, as a run that goes on from the files counts them.
+        model = replace(model, group_counts=dataset.group_counts)
         state = replace(state, model=model, progress=progress, unmasked=unmasked)
     clock.lap("maximisation")
     return replace(state, seconds=clock.seconds)
