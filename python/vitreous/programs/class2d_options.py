@@ -492,6 +492,9 @@ class Options(ProgramOptions):
         for flag in ("ctf_intact_first_peak", "ctf_phase_flipped", "only_flip_phases"):
             if getattr(self, flag) and not self.ctf and self.continue_from is None:
                 raise ValueError(f"--{flag}: found without --ctf, expected with it; add --ctf, or leave --{flag} out")
+        if self.ctf_uncorrected_ref and not self.ref and self.continue_from is None:
+            with_ = "expected with it, as references made here are corrected"
+            raise ValueError(f"--ctf_uncorrected_ref: found without --ref, {with_}; leave --ctf_uncorrected_ref out")
         if self.keep_scratch and not self.scratch_dir:
             raise ValueError("--keep_scratch: found without --scratch_dir, expected with it; add --scratch_dir FOLDER")
         return self
