@@ -78,10 +78,11 @@ def kernels(be: Any) -> Iterator[Line]:
     instructions = "AVX-512" if wide else "AVX2, or the compiler's default"
     yield "our kernels", f"{be.lib.__name__.split('.')[-1]} ({instructions})", ""
     core = be.lib.blas_kernels()
-    chosen = os.environ.get("OPENBLAS_CORETYPE", "")
+    chosen = os.environ.get("VITREOUS_OPENBLAS_CORETYPE", "")
     narrow = wide and core not in WIDE_BLAS
-    todo = "export OPENBLAS_CORETYPE=SKYLAKEX: these kernels are half as fast as this CPU can be" if narrow else ""
-    yield "BLAS kernels", core + (f" (OPENBLAS_CORETYPE={chosen})" if chosen else ""), todo
+    fix = "unset VITREOUS_OPENBLAS_CORETYPE" if chosen else "set VITREOUS_OPENBLAS_CORETYPE=SKYLAKEX"
+    todo = f"{fix}: these kernels are half as fast as this CPU can be" if narrow else ""
+    yield "BLAS kernels", core + (f" (VITREOUS_OPENBLAS_CORETYPE={chosen})" if chosen else ""), todo
     one, together = gemm_rates(be.n_threads)
     slow = one < SLOW_GFLOPS["avx512" if wide else "avx2"]
     todo = "this is slow: look for other work on this machine (top), and for a limit on its clock" if slow else ""
