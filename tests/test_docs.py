@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+
 from vitreous import cli
 from vitreous.programs.option_text import markdown_table
 

@@ -7,6 +7,7 @@ from importlib.metadata import metadata, requires
 from pathlib import Path
 
 import pytest
+
 import vitreous
 
 ROOT = Path(__file__).parents[1]

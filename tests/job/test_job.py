@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+
 from vitreous.job.job import ABORT_REQUEST, Aborted, Job
 from vitreous.job.log import read_events
 from vitreous.job.rundir import ITERATION_FILES

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vitreous.job.log import EventLog, plain, read_events
 
 

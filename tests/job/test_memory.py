@@ -1,6 +1,7 @@
 import re
 
 import pytest
+
 from vitreous.errors import InputError
 from vitreous.job.memory import available_bytes, cgroup_free, check_memory, human, memory_table, peak_bytes, system_free
 

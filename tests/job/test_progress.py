@@ -1,6 +1,7 @@
 import io
 
 import pytest
+
 from vitreous.job import progress
 from vitreous.job.progress import Progress, RunEta, duration, table
 

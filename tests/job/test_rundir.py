@@ -1,4 +1,5 @@
 import pytest
+
 from vitreous.errors import InputError
 from vitreous.io.atomic import atomic_write
 from vitreous.job.rundir import ITERATION_FILES, TEMPORARY, RunDir, split_optimiser_name

@@ -264,8 +264,6 @@ def test_what_has_no_effect_says_why():
     assert all("accepted; has no effect here because" in help_text(field) for field in silent)
 
 
-# Options that are declared and that nothing reads yet.
-PENDING = {"deterministic"}
 # Read by the checks of the options themselves: sym is C1 or refused, the others through do_norm and do_scale.
 READ_HERE = {"sym", "norm", "scale", "no_norm", "no_scale"}
 
@@ -278,7 +276,7 @@ def test_every_option_is_read_or_says_that_it_has_no_effect():
         for name, field in Options.model_fields.items()
         if not field.json_schema_extra["no_effect"] and not re.search(rf"options\.{name}\b|options, \"{name}\"", text)
     }
-    assert unread - READ_HERE == PENDING
+    assert unread == READ_HERE
     assert "options.do_norm" in text and "options.do_scale" in text
 
 

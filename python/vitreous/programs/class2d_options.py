@@ -287,7 +287,11 @@ class Options(ProgramOptions):
         saved=("optimiser", "rlnRandomSeed"),
     )
     deterministic: bool = option(
-        False, "the same bytes whatever the number of threads, at some cost in time", group="compute", on_continue=True
+        False,
+        "the same bytes whatever the number of threads",
+        group="compute",
+        on_continue=True,
+        no_effect="no sum depends on it anyway",
     )
     preread_images: bool = option(False, "keep all particles in memory", group="compute", on_continue=True)
     scratch_dir: str | None = option(
