@@ -8,6 +8,10 @@ import pytest
 from vitreous import backend
 
 
+# OpenBLAS picks its kernels once per process: first those that a program would get, so that results are the same to the bit.
+backend.cpu(1)
+
+
 @pytest.fixture(scope="session")
 def test_data():
     """Folder of the shared test data, or a skip that says where it was looked for."""
