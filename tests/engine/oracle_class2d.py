@@ -452,10 +452,11 @@ def insert(p, group, psi, v: View, f, w, data, weight, radius):
     gain = p.ratio(group) ** 2
     x, y = places(p, group, psi, v.kx, v.ky)
     inside = (np.hypot(x, y) <= radius + RIM) & (w > 0)
-    for sign, values in ((1, f), (-1, f.conj())):
-        for row, column, share in corners(sign * x[inside], sign * y[inside], len(data)):
-            np.add.at(data, (row, column), share * values[inside] * gain)
-            np.add.at(weight, (row, column), share * w[inside] * gain**2)
+    mated = inside & ((v.kx != 0) | (v.ky != 0))  # the origin is its own mate
+    for sign, values, used in ((1, f, inside), (-1, f.conj(), mated)):
+        for row, column, share in corners(sign * x[used], sign * y[used], len(data)):
+            np.add.at(data, (row, column), share * values[used] * gain)
+            np.add.at(weight, (row, column), share * w[used] * gain**2)
 
 
 # Maximisation

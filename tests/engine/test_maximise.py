@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from vitreous.engine import em
-from vitreous.engine.maximise import centred, filled, maximise, new_scales
+from vitreous.engine.maximise import centred, class_statistics, filled, maximise, new_scales
 from vitreous.errors import InputError
+from vitreous.model.band import shell_counts
 from vitreous.model.state import Progress
 
 # Sums of float32 products and transforms in float32, relative to the largest value. Measured: 4e-7.
@@ -210,3 +211,13 @@ def test_scales_of_known_groups_are_found(be):
     )
     model, *_ = solve(be, problem)
     np.testing.assert_allclose(model.group_scale, [1.3, 0.7], atol=0.02)
+
+
+def test_class_statistics_are_of_the_samples_up_to_the_resolution():
+    model = case.model_of(case.problem(k=1))
+    ratio, coverage = np.zeros((1, 13)), np.zeros((1, 13))
+    ratio[0, :7], coverage[0, :6], coverage[0, 9] = 5.0, 1.0, 1.0
+    found = class_statistics(replace(model, data_vs_prior=ratio, fourier_coverage=coverage))
+    assert found["class_resolution_A"][0] == 72 / 6
+    count = shell_counts(24)
+    np.testing.assert_allclose(found["class_coverage"], count[:6].sum() / count[:7].sum())

@@ -121,7 +121,7 @@ class Prepared:
     ctf: np.ndarray  # (n, n_k) float32, with the group's scale
     model_ctf: np.ndarray  # (n, n_k) float32, what slices are multiplied with: the same, or 1 where references have it already
     scale: np.ndarray  # (n,)
-    half_inv_var: np.ndarray  # (n_k,) float32
+    half_inv_var: np.ndarray  # (n_k,) float32, 1 / (2 sigma^2), for the sums; half of it at the origin
 
 
 def prepare(be, plan: Plan, batch: Batch) -> Prepared:
@@ -150,6 +150,7 @@ def prepare(be, plan: Plan, batch: Batch) -> Prepared:
     if settings.ctf_uncorrected_ref and plan.iteration == 1:
         model_ctf = np.repeat(scale[:, None].astype(np.float32), ctf.shape[1], 1)
     half_inv_var = (0.5 / model.sigma2_noise[batch.i_optics][geometry.shell]).astype(np.float32)
+    half_inv_var[0] /= 2  # the origin is its own Friedel mate: add_friedel_mates counts it twice
     return Prepared(geometry, unmasked, gather(ft), power, ctf, model_ctf, scale, half_inv_var)
 
 

@@ -13,6 +13,7 @@ from vitreous.engine.reconstruct import add_friedel_mates, low_pass, wiener
 from vitreous.engine.schedule import class_shells, updated_resolution
 from vitreous.engine.settings import Settings
 from vitreous.errors import InputError
+from vitreous.model.band import shell_counts
 from vitreous.model.masks import soft_circle
 from vitreous.model.state import Model, Progress
 
@@ -68,9 +69,9 @@ def solvent_mask(model: Model, settings: Settings) -> np.ndarray:
 
 
 def class_statistics(model: Model) -> dict:
-    """Resolution and overall coverage of each class."""
+    """Resolution of each class, and the share of its samples up to there that is covered."""
     shells = np.maximum(class_shells(model.data_vs_prior), 1)
-    used = np.arange(model.n_shells)[None, :] <= shells[:, None]
+    used = (np.arange(model.n_shells)[None, :] <= shells[:, None]) * shell_counts(model.box)
     coverage = (model.fourier_coverage * used).sum(1) / used.sum(1)
     return {"class_resolution_A": model.box * model.pixel_size_A / shells, "class_coverage": coverage}
 
