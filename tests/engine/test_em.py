@@ -282,6 +282,7 @@ def test_em_kept_angles(be, changes):
     np.testing.assert_allclose((rows.psi_deg - psi + 180) % 360, 180, atol=1e-9)
     np.testing.assert_allclose(acc.class_weight.sum(), len(psi), rtol=1e-6)
     assert acc.lattice_weight.sum() > 0
+    assert np.all(rows.n_significant >= 1) and rows.n_significant.mean() < 4  # of 13 shifts and two classes
     if "skip_align" in changes:
         np.testing.assert_array_equal(rows.shift_A, shift)
         np.testing.assert_array_equal(rows.class_number, 1)

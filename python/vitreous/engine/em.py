@@ -238,7 +238,7 @@ def score_own_pose(be, plan: Plan, batch: Batch, data: Prepared):
         data.model_ctf, scoring, phases, children, (start, pose, shift), n_per_shift=plan.n_child_shift,
         fraction=plan.settings.adaptive_fraction, correlation=plan.correlation,
     )
-    return posterior, np.diff(start), bank
+    return posterior, np.diff(posterior[0]), bank  # there is no coarse pass: what is significant is what was kept
 
 
 def expect(be, plan: Plan, batch: Batch, acc: Accumulator) -> Rows:
