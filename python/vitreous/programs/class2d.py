@@ -138,7 +138,13 @@ def resume(options: Options) -> tuple[Options, classify.State]:
     if any(options.origin(name) == "user" for name in ("psi_step", "offset_range", "offset_step", "oversampling", "skip_align")):
         sampling = asked
     sampling = replace(sampling, oversampling=asked.oversampling, perturb_factor=asked.perturb_factor)
-    return options, classify.State(found.dataset, model, sampling, found.progress)
+    dataset = found.dataset
+    if not found.sampling_general and sampling is not asked and not options.is_given("psi_step"):
+        # RELION writes none for iteration 0.
+        note = (f"{options.continue_from}: found no sampling file beside it, which tells the search's steps; going on with --psi_step "
+                f"{options.psi_step:g} --offset_range {options.offset_range:g} --offset_step {options.offset_step:g}; give the run's own")
+        dataset = replace(dataset, input=replace(dataset.input, notes=(*dataset.input.notes, note)))
+    return options, classify.State(dataset, model, sampling, found.progress)
 
 
 def first_references(options: Options, model: Model) -> np.ndarray | None:
