@@ -14,6 +14,9 @@
 #include "bind/bind_score_coarse.hpp"
 #include "bind/bind_backproject.hpp"
 #include "bind/bind_project.hpp"
+#include "bind/bind_project3d.hpp"
+#include "bind/bind_backproject3d.hpp"
+#include "bind/bind_symmetrise.hpp"
 
 PYBIND11_MODULE(VITREOUS_MODULE, m) {
   using namespace vitreous;
@@ -35,4 +38,7 @@ PYBIND11_MODULE(VITREOUS_MODULE, m) {
   bind_score_coarse(m, cpu);
   bind_backproject(m, cpu);
   bind_project(m, cpu);
+  bind_project3d(m, cpu);
+  bind_backproject3d(m, cpu);
+  bind_symmetrise(m, cpu);
 }

@@ -1,5 +1,5 @@
-// Bilinear reads and writes of a half-complex 2D transform: kx >= 0 along x, ky centred along y.
-// Source: docs/equations.md#slice
+// Where linear reads and writes of a half-complex transform fall: kx >= 0 along x, the other axes centred. 2D and 3D.
+// Source: docs/equations.md#slice, #slice3d
 #pragma once
 #include <cmath>
 
@@ -27,6 +27,31 @@ VT_HD inline Corner2 corner2(float x, float y) {
   c.y = int(fy);
   c.wx = x - fx;
   c.wy = y - fy;
+  return c;
+}
+
+// The same for (x, y, z): the lower corner of eight.
+struct Corner3 {
+  int x, y, z;
+  float wx, wy, wz;
+  bool mate;
+};
+
+VT_HD inline Corner3 corner3(float x, float y, float z) {
+  Corner3 c;
+  c.mate = x < 0;
+  if (c.mate) {
+    x = -x;
+    y = -y;
+    z = -z;
+  }
+  const float fx = floorf(x), fy = floorf(y), fz = floorf(z);
+  c.x = int(fx);
+  c.y = int(fy);
+  c.z = int(fz);
+  c.wx = x - fx;
+  c.wy = y - fy;
+  c.wz = z - fz;
   return c;
 }
 
