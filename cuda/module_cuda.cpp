@@ -14,8 +14,6 @@
 
 namespace vitreous {
 
-void score_coarse(Cuda, const CoarseProblem& problem, Samples& samples);
-
 namespace {
 
 int device_count() {

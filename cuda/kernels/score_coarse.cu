@@ -8,8 +8,6 @@
 
 namespace vitreous {
 
-void score_coarse(Cuda, const CoarseProblem& problem, Samples& samples);
-
 namespace {
 
 // Scores of one block of images in memory: large enough that the products run at full rate, small beside any GPU's

@@ -68,7 +68,7 @@ def _check_radius(kernel, shape, class_of, radius):
     if ny % 2 == 0 or radius + 1 > nx - 1 or radius + 1 > ny // 2:
         raise ValueError(f"{kernel}: radius {radius} needs a transform of at least ({2 * int(radius + 1) + 1}, {int(radius) + 2}), "
                          f"with an odd number of rows; got ({ny}, {nx})")
-    if len(class_of) and not (0 <= int(np.min(class_of)) and int(np.max(class_of)) < n_class):
+    if len(class_of) and not (int(np.min(class_of)) >= 0 and int(np.max(class_of)) < n_class):
         raise ValueError(f"{kernel}: class_of reaches {int(np.max(class_of))}, expected 0 to {n_class - 1}")
 
 
@@ -123,14 +123,14 @@ def score_coarse(be, bank, row_class, pose_prior, shift_prior, images, ctf, half
     Cost: 4 n_row n_shift n_img n_k flop for up to 2 n_row poses
     """
     n_row, n_k, n_img = len(bank), len(half_inv_var), len(images)
-    only_class = np.full(n_img, -1, np.int32) if only_class is None else only_class
-    _check_scores("score_coarse", bank, row_class, pose_prior, shift_prior, images, ctf, n_k, phases)
+    only_class = be.to_device(np.full(n_img, -1, np.int32)) if only_class is None else only_class
+    _check_scores(be, "score_coarse", bank, row_class, pose_prior, shift_prior, images, ctf, n_k, phases)
     _check("score_coarse", {"only_class": only_class.shape}, {"only_class": (n_img,)})
     return be.lib.score_coarse(bank, row_class, pose_prior, shift_prior, images, ctf, half_inv_var, phases, only_class,
                                float(fraction), int(max_count), bool(correlation))
 
 
-def _check_scores(kernel, bank, row_class, pose_prior, shift_prior, images, ctf, n_k, phases):
+def _check_scores(be, kernel, bank, row_class, pose_prior, shift_prior, images, ctf, n_k, phases):
     n_row, n_img = len(bank), len(images)
     _check(kernel, {"bank": bank.shape, "row_class": row_class.shape, "shift_prior": shift_prior.shape, "phases": phases.shape,
                     "ctf": ctf.shape, "images": images.shape},
@@ -140,8 +140,9 @@ def _check_scores(kernel, bank, row_class, pose_prior, shift_prior, images, ctf,
         raise ValueError(f"{kernel}: pose_prior has {len(pose_prior)} poses, expected {n_row} (one a row) or {2 * n_row} (with turned rows)")
     if images.shape[-1] < n_k:
         raise ValueError(f"{kernel}: images hold {images.shape[-1]} Fourier pixels, expected at least {n_k}")
-    if n_row and int(row_class.max()) >= shift_prior.shape[1]:
-        raise ValueError(f"{kernel}: row_class reaches {int(row_class.max())}, shift_prior has {shift_prior.shape[1]} classes")
+    last_class = int(be.to_host(row_class).max(initial=-1))
+    if last_class >= shift_prior.shape[1]:
+        raise ValueError(f"{kernel}: row_class reaches {last_class}, shift_prior has {shift_prior.shape[1]} classes")
 
 
 def score_fine(be, bank, row_class, pose_prior, shift_prior, images, ctf, half_inv_var, phases, pose_children, samples, *,
@@ -166,7 +167,7 @@ def score_fine(be, bank, row_class, pose_prior, shift_prior, images, ctf, half_i
     Raises  ValueError: shapes or indices disagree.     Source: docs/equations.md#score
     """
     start, pose, shift = samples[:3]
-    _check_scores("score_fine", bank, row_class, pose_prior, shift_prior, images, ctf, len(half_inv_var), phases)
+    _check_scores(be, "score_fine", bank, row_class, pose_prior, shift_prior, images, ctf, len(half_inv_var), phases)
     _check("score_fine", {"start": start.shape, "shift": shift.shape}, {"start": (len(images) + 1,), "shift": pose.shape})
     if len(phases) % n_per_shift or (len(shift) and int(shift.max()) >= len(phases) // n_per_shift):
         raise ValueError(f"score_fine: {len(phases)} fine shifts, {n_per_shift} per coarse shift, but coarse shift {shift.max()} is asked for")

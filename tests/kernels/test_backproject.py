@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+
 from test_project import case
 from tolerances import RTOL
-
 from vitreous.kernels import backproject, project
 
 

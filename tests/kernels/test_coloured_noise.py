@@ -1,7 +1,8 @@
 import numpy as np
-import oracles
 import pytest
 from scipy import fft
+
+import oracles
 from tolerances import RTOL
 from vitreous.kernels_image import coloured_noise
 

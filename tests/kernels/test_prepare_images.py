@@ -1,6 +1,7 @@
 import numpy as np
-import oracles
 import pytest
+
+import oracles
 from tolerances import RTOL
 from vitreous.kernels_image import prepare_images
 from vitreous.model.masks import soft_circle

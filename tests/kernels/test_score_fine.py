@@ -1,9 +1,9 @@
 import numpy as np
-import oracles_expectation as oracle
 import pytest
+
+import oracles_expectation as oracle
 from expectation_case import all_samples, make
 from tolerances import ATOL
-
 from vitreous.kernels import score_fine
 
 

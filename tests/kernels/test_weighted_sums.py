@@ -1,9 +1,9 @@
 import numpy as np
-import oracles_expectation as oracle
 import pytest
+
+import oracles_expectation as oracle
 from expectation_case import make
 from tolerances import RTOL
-
 from vitreous.kernels import weighted_sums
 
 

@@ -44,5 +44,6 @@ struct CoarseProblem {
 };
 
 void score_coarse(Cpu, const CoarseProblem &problem, Samples &samples);
+void score_coarse(Cuda, const CoarseProblem &problem, Samples &samples);
 
 }  // namespace vitreous
