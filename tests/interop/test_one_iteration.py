@@ -114,4 +114,7 @@ def test_one_iteration_is_relions(tmp_path, monkeypatch, name):
         tau2 = [np.asarray(m[f"model_class_{c}"]["rlnReferenceTau2"], float) for m in (got_model, want_model)]
         np.testing.assert_allclose(tau2[0][:-1], tau2[1][:-1], rtol=1e-3)  # Nyquist samples are stored otherwise
     maps = [mrcfile.read(tmp_path / f"{root}_it001_classes.mrcs") for root in ("ours", "relion")]
-    assert np.abs(maps[0] - maps[1]).max() < 0.05 * np.abs(maps[1]).max()  # a few particles of 40 turned otherwise
+    populated = weights[1] > 0.02  # of an almost empty class the map is one particle's
+    assert populated.any()
+    # A few particles of 40 turned otherwise.
+    assert np.abs(maps[0] - maps[1])[populated].max() < 0.05 * np.abs(maps[1]).max()
