@@ -1,0 +1,76 @@
+"""Maps as programs read and write them: checks with file and flag, and a job for programs whose --o is a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitreous import __version__
+from vitreous.errors import InputError
+from vitreous.io.mrc import read_mrc
+from vitreous.job.job import Job, command_line
+from vitreous.programs.launch import describe
+from vitreous.programs.option_text import record
+from vitreous.programs.options import ProgramOptions
+
+MAP_SUFFIXES = (".mrc", ".map", ".mrcs", ".rec", ".ccp4")
+
+
+def read_map(path: str, flag: str, angpix: float | None = None) -> tuple[np.ndarray, float]:
+    """A map whose voxels are numbers, and its pixel size.
+
+    Parameters
+    ----------
+    path : MRC file
+    flag : the option that named it, for messages
+    angpix : pixel size that the user gave, A; None = the header's
+
+    Returns
+    -------
+    (nz, ny, nx) float32
+    float                            A; 0 where nobody knows
+
+    Raises  InputError: no such file, or a voxel that is no number.
+    """
+    if not Path(path).exists():
+        raise InputError(
+            f"--{flag} {path}: is not there, expected an MRC file; check the name, which starts from the "
+            "folder that the program runs in"
+        )
+    volume, header_A = read_mrc(path)
+    n_bad = volume.size - int(np.count_nonzero(np.isfinite(volume)))
+    if n_bad:
+        raise InputError(
+            f"--{flag} {path}: {n_bad} voxels are NaN or infinite, expected numbers; replace them with "
+            "vitreous image-handler --remove_nan"
+        )
+    return volume, float(angpix or header_A)
+
+
+def same_grid(path: str, flag: str, volume: np.ndarray, shape: tuple[int, ...], other: str) -> None:
+    """Raise an InputError where a map has not the size of another one."""
+    if volume.shape != shape:
+        sizes = [" x ".join(map(str, s[::-1])) for s in (volume.shape, shape)]
+        raise InputError(
+            f"--{flag} {path}: is {sizes[0]} px, expected {sizes[1]} as {other}; bring it onto that grid "
+            "with vitreous image-handler --rescale_angpix and --new_box"
+        )
+
+
+def output_name(name: str) -> str:
+    """--o as the name of a map: .mrc is added where it ends in no known suffix."""
+    return name if Path(name).suffix.lower() in MAP_SUFFIXES else f"{name}.mrc"
+
+
+def open_map_job(options: ProgramOptions, root: str, **start: Any) -> Job:
+    """A job for a program whose files begin with ``root``; see ``launch.open_job``."""
+    return Job(
+        options.PROGRAM,
+        root,
+        verb=getattr(options, "verb", 1),
+        pipeline_control=getattr(options, "pipeline_control", None),
+        record=record(options, command_line(), __version__),
+        start={"version": __version__, "options": describe(options), **start},
+    )
