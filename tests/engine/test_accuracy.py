@@ -67,3 +67,19 @@ def test_accuracy_of_small_classes_is_not_estimated(cpu):
 def test_accuracy_errors_rise():
     for errors, last in ((accuracy.ANGLES_DEG, 30.0), (accuracy.SHIFTS_PX, 10.0)):
         assert np.all(np.diff(errors) > -1e-9) and errors[-1] == pytest.approx(last)
+
+
+def test_accuracy_does_not_depend_on_the_box(cpu):
+    """The same molecule in the same noise per pixel tells as much in a larger box."""
+    references = np.stack([case.picture(m, 24, 3.0) for m in case.MOLECULES])
+    problem = replace(case.problem(increment_px=8), references=references)
+    plan, found = case.plan_of(cpu, problem), []
+    for box in (24, 40):
+        geometry = plan.geometry(case.optics_group(case.oracle.Group(box, 3.0), 1))
+        ones = np.ones(len(geometry.band))
+        found.append(accuracy.accuracies(cpu, plan, geometry, ones, 20 * box**2 * ones))
+    step = lambda errors, value: np.abs(errors - value).argmin()
+    for c in range(2):
+        assert found[0][0][c] < 30
+        assert abs(step(accuracy.ANGLES_DEG, found[0][0][c]) - step(accuracy.ANGLES_DEG, found[1][0][c])) <= 1
+        assert abs(step(accuracy.SHIFTS_PX, found[0][1][c] / 3) - step(accuracy.SHIFTS_PX, found[1][1][c] / 3)) <= 1

@@ -118,6 +118,10 @@ def test_initial_blobs_are_of_the_particle(cpu):
     # A blob has the width exp(-(10 r / D)^2): nothing finer than that.
     power = np.abs(np.fft.rfft2(found)) ** 2
     assert power[:, 0, 20:].sum() < 1e-3 * power[:, 0, 1:].sum()
+    # Half as many negative ones as positive, whatever the sign of the map.
+    signs = initial.blobs(np.abs(maps), 40.0, 5)
+    assert signs.min() < -0.1 * signs.max() and np.abs(signs.sum((1, 2))).min() > 0
+    assert np.array_equal(np.sign(initial.blobs(-np.abs(maps), 40.0, 5)), np.sign(signs))
     # Flat beyond the mask, and of the map's spread but for what the mask took.
     assert np.ptp(found[:, :4, :4], axis=(1, 2)).max() < 1e-5
     assert np.all(np.abs(found.std((1, 2)) / maps.std((1, 2)) - 1) < 0.25)
