@@ -21,6 +21,48 @@ MOST, LEAST = 512, 16
 OFF_SCALE = 1000.0
 
 
+# A point of a fine posterior: pose, shift and weight, and the lists that they are gathered in. Measured with noise alone, where
+# nearly all points are kept: 12 to 16 in pieces of this size.
+BYTES_PER_POINT = 16
+POSTERIOR_BYTES = 256 << 20
+LEAST_OF_PIECE = 8
+
+
+class Pieces:
+    """Cuts batches so that the posteriors of a piece fit into memory however flat they are, as with noisy data and first references.
+
+    The size comes from the points that the last piece's images had, and so from the data alone: neither threads nor free
+    memory change the order of sums.
+
+    Parameters
+    ----------
+    n_child : points of the fine pass per sample of the coarse one
+    """
+
+    def __init__(self, n_child: int):
+        self.n_child, self.size = n_child, LEAST_OF_PIECE
+
+    def cut(self, n: int) -> Iterator[slice]:
+        """Slices of a batch of n images, each of the size that is right when it is asked for."""
+        begin = 0
+        while begin < n:
+            piece = slice(begin, min(begin + self.size, n))
+            yield piece
+            begin = piece.stop
+
+    def learn(self, n_significant) -> None:
+        """Set the next piece's size from the samples, (n,), that a piece's images kept in the coarse pass."""
+        points = max(int(np.max(n_significant, initial=1)), 1) * self.n_child
+        room = POSTERIOR_BYTES // (BYTES_PER_POINT * points)
+        self.size = int(np.clip(room, LEAST_OF_PIECE, min(4 * self.size, MOST)))
+
+
+def posterior_bytes(n_images: int, n_points: int) -> int:
+    """Memory of the posteriors of a batch whose images keep all of n_points points each."""
+    of_image = BYTES_PER_POINT * n_points
+    return min(n_images * of_image, max(LEAST_OF_PIECE * of_image, POSTERIOR_BYTES))
+
+
 def batch_size(box: int) -> int:
     """Images per batch, so that a batch's arrays stay near 128 MB whatever the box."""
     return int(np.clip(BATCH_BYTES // (BYTES_PER_PIXEL * box * box), LEAST, MOST))

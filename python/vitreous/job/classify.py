@@ -187,11 +187,14 @@ def expectation(be, plan: Plan, state: State, source, comm, *, max_bad: float, a
         order = np.sort(order[dataset.usable[order]][:n])
     only = allowed_classes(state, settings)
     acc, rows, bad_of_all = em.Accumulator.empty(plan), [], {}
+    pieces = batches.Pieces(plan.n_child_psi * plan.n_child_shift)
     for indices, images, bad in batches.read(dataset, source, list(comm.share(batches.split(dataset, order)))):
         bad_of_all |= bad
-        if len(indices):
-            batch = batches.make_batch(dataset, indices, images, None if only is None else only[indices])
+        for piece in pieces.cut(len(indices)):
+            some = indices[piece]
+            batch = batches.make_batch(dataset, some, images[piece], None if only is None else only[some])
             rows.append(em.expect(be, plan, batch, acc))
+            pieces.learn(rows[-1].n_significant)
         advance(len(indices) + len(bad))
     rows = comm.gather(rows)
     for r in rows:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from vitreous.engine.plan import coarse_and_fine
-from vitreous.job.batches import BYTES_PER_PIXEL, batch_size
+from vitreous.job.batches import BYTES_PER_PIXEL, batch_size, posterior_bytes
 from vitreous.model.dataset import Dataset
 from vitreous.model.state import Model, Sampling
 
-INTERPRETER = 150 << 20  # Python and its libraries, as measured after the imports
+INTERPRETER = 120 << 20  # Python and its libraries with those of the report, as measured at the end of a tiny run
 PER_PARTICLE = 700  # bytes of a particle's row: its columns as numbers and as the text that is written
 CONTRIBUTIONS = 8 << 20  # csrc/kernels/weighted_sums.cpp
 READ_AHEAD = 4  # batches of images that wait or are being read
@@ -21,9 +21,10 @@ def forecast(dataset: Dataset, model: Model, sampling: Sampling, size_px: int, c
     k, n_pixels = model.n_classes, lambda size: int(math.pi / 2 * (size / 2) ** 2) + size
     n_row, n_row_coarse = k * fine.n_row_psi, k * coarse.n_row_psi
     box = max(o.box for o in dataset.optics)
-    n_batch = batch_size(box)
+    n_batch = min(batch_size(box), len(dataset))
     side = model.padding * model.box
-    posterior = n_batch * (k * len(fine.shifts_A) * 4 * 3 + 40_000)  # offset priors; samples of a flat posterior
+    priors = n_batch * k * len(fine.shifts_A) * 4 * 3  # of the offsets
+    posterior = priors + posterior_bytes(n_batch, k * len(fine.psi_deg) * len(fine.shifts_A))
     parts = {
         "Python and libraries": INTERPRETER,
         "particle table": len(dataset) * PER_PARTICLE,
