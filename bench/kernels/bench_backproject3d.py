@@ -11,7 +11,9 @@ BYTES = 8 * 2 * 12 + 12  # eight neighbours of three numbers read and written, o
 
 @pytest.mark.parametrize("radius", [16, 32, 64])
 def bench_backproject3d(benchmark, be, radius):
-    volume, class_of, matrix, kx, ky, reach = case(n_vol=1, n_row=400, radius=2.0 * radius, band_radius=radius, box=2 * radius)
+    volume, class_of, matrix, kx, ky, reach = case(
+        n_vol=1, n_row=400, radius=2.0 * radius, band_radius=radius, box=2 * radius
+    )
     rows, weights = np.ones((400, 2, len(kx)), np.float32), np.ones((400, len(kx)), np.float32)
     sums = np.zeros((*volume.shape, 3), np.float32)
     benchmark(lambda: backproject3d(be, rows, weights, class_of, matrix, kx, ky, reach, sums))

@@ -11,7 +11,9 @@ BYTES = 8 * 8 + 8  # eight complex neighbours read, one coefficient written
 
 @pytest.mark.parametrize("radius", [16, 32, 64])
 def bench_project3d(benchmark, be, radius):
-    volume, class_of, matrix, kx, ky, reach = case(n_vol=1, n_row=400, radius=2.0 * radius, band_radius=radius, box=2 * radius)
+    volume, class_of, matrix, kx, ky, reach = case(
+        n_vol=1, n_row=400, radius=2.0 * radius, band_radius=radius, box=2 * radius
+    )
     out = be.empty((400, 2, len(kx)), np.float32)
     benchmark(lambda: project3d(be, volume, class_of, matrix, kx, ky, reach, out))
     rate = 400 * len(kx) / benchmark.stats["min"]

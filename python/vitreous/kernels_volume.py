@@ -12,7 +12,7 @@ def project3d(be, volume_ft, class_of, matrix, kx, ky, radius, out=None):
 
     Parameters
     ----------
-    volume_ft : (n_vol, nz, ny, nx) complex64    padded half transform: columns kx = 0.., row ky + ny//2, plane kz + nz//2
+    volume_ft : (n_vol, nz, ny, nx) complex64    padded half transform: column kx, row ky + ny//2, plane kz + nz//2
     class_of : (n_row,) int32                    which volume
     matrix : (n_row, 3, 2) float32               image frequency -> frequency x, y, z in samples of the padded transform
     kx, ky : (n_k,) float32                      Fourier indices of the image
@@ -27,8 +27,11 @@ def project3d(be, volume_ft, class_of, matrix, kx, ky, radius, out=None):
     """
     n_row, n_k = len(class_of), len(kx)
     out = be.empty((n_row, 2, n_k), np.float32) if out is None else out
-    _check("project3d", {"matrix": matrix.shape, "ky": ky.shape, "out": out.shape, "volume_ft": volume_ft.shape},
-           {"matrix": (n_row, 3, 2), "ky": (n_k,), "out": (n_row, 2, n_k), "volume_ft": (None,) * 4})
+    _check(
+        "project3d",
+        {"matrix": matrix.shape, "ky": ky.shape, "out": out.shape, "volume_ft": volume_ft.shape},
+        {"matrix": (n_row, 3, 2), "ky": (n_k,), "out": (n_row, 2, n_k), "volume_ft": (None,) * 4},
+    )
     _check_lattice("project3d", volume_ft.shape[1:], radius)
     _check_classes("project3d", len(volume_ft), class_of)
     be.lib.project3d(volume_ft, class_of, matrix, kx, ky, float(radius), out)
@@ -42,16 +45,29 @@ def backproject3d(be, rows, row_weights, class_of, matrix, kx, ky, radius, sums)
     ----------
     rows : (n_row, 2, n_k) float32, row_weights : (n_row, n_k) float32    pixels without weight are left out
     class_of, matrix, kx, ky, radius : as in ``project3d``
-    sums : (n_vol, nz, ny, nx, 3) float32        real part, imaginary part, weight; added to, in place, with the same bits
+    sums : (n_vol, nz, ny, nx, 3) float32        real part, imaginary part, weight; added to, in place, same bits
                                                  at every number of threads
 
-    Raises  ValueError: shapes disagree, or the radius reaches the edge of the sums.     Source: docs/equations.md#slice3d
+    Raises  ValueError: shapes disagree, or the radius reaches the edge.     Source: docs/equations.md#slice3d
     """
     n_row, n_k = len(class_of), len(kx)
-    _check("backproject3d", {"rows": rows.shape, "row_weights": row_weights.shape, "matrix": matrix.shape, "ky": ky.shape,
-                             "sums": sums.shape},
-           {"rows": (n_row, 2, n_k), "row_weights": (n_row, n_k), "matrix": (n_row, 3, 2), "ky": (n_k,),
-            "sums": (None, None, None, None, 3)})
+    _check(
+        "backproject3d",
+        {
+            "rows": rows.shape,
+            "row_weights": row_weights.shape,
+            "matrix": matrix.shape,
+            "ky": ky.shape,
+            "sums": sums.shape,
+        },
+        {
+            "rows": (n_row, 2, n_k),
+            "row_weights": (n_row, n_k),
+            "matrix": (n_row, 3, 2),
+            "ky": (n_k,),
+            "sums": (None, None, None, None, 3),
+        },
+    )
     _check_lattice("backproject3d", sums.shape[1:4], radius)
     _check_classes("backproject3d", len(sums), class_of)
     be.lib.backproject3d(rows, row_weights, class_of, matrix, kx, ky, float(radius), sums)
@@ -74,11 +90,16 @@ def symmetrise(be, sums, operators, radius, out=None):
     Source: docs/equations.md#symmetry     Cost: O(n_op nz ny nx)
     """
     out = be.empty(sums.shape, np.float32) if out is None else out
-    _check("symmetrise", {"sums": sums.shape, "operators": operators.shape, "out": out.shape},
-           {"sums": (None, None, None, 3), "operators": (None, 3, 3), "out": sums.shape})
+    _check(
+        "symmetrise",
+        {"sums": sums.shape, "operators": operators.shape, "out": out.shape},
+        {"sums": (None, None, None, 3), "operators": (None, 3, 3), "out": sums.shape},
+    )
     _check_lattice("symmetrise", sums.shape[:3], radius)
     if out is sums:
-        raise ValueError("symmetrise: out is the array of the sums, expected another: every sample reads several; leave out away")
+        raise ValueError(
+            "symmetrise: out is the array of the sums, expected another: every sample reads several; leave out away"
+        )
     be.lib.symmetrise(sums, operators, float(radius), out)
     return out
 
@@ -87,10 +108,14 @@ def _check_lattice(kernel, shape, radius):
     nz, ny, nx = shape
     least = int(radius) + 2
     if nz % 2 == 0 or ny % 2 == 0 or nx < least or min(ny, nz) // 2 < least - 1:
-        raise ValueError(f"{kernel}: radius {radius} needs a transform of at least ({2 * least - 1}, {2 * least - 1}, {least}), "
-                         f"with odd numbers of planes and rows; got ({nz}, {ny}, {nx})")
+        raise ValueError(
+            f"{kernel}: radius {radius} needs a transform of at least ({2 * least - 1}, {2 * least - 1}, {least}), "
+            f"with odd numbers of planes and rows; got ({nz}, {ny}, {nx})"
+        )
 
 
 def _check_classes(kernel, n_vol, class_of):
     if len(class_of) and not (int(np.min(class_of)) >= 0 and int(np.max(class_of)) < n_vol):
-        raise ValueError(f"{kernel}: class_of is in {int(np.min(class_of))}..{int(np.max(class_of))}, expected 0..{n_vol - 1}")
+        raise ValueError(
+            f"{kernel}: class_of is in {int(np.min(class_of))}..{int(np.max(class_of))}, expected 0..{n_vol - 1}"
+        )

@@ -9,7 +9,10 @@ from volume_case import case
 
 def rows_for(class_of, kx, seed=3):
     rng = np.random.default_rng(seed)
-    return (rng.normal(size=(len(class_of), 2, len(kx))).astype(np.float32), rng.uniform(0.5, 1, (len(class_of), len(kx))).astype(np.float32))
+    return (
+        rng.normal(size=(len(class_of), 2, len(kx))).astype(np.float32),
+        rng.uniform(0.5, 1, (len(class_of), len(kx))).astype(np.float32),
+    )
 
 
 def run(be, shape, rows, weights, class_of, matrix, kx, ky, radius):
@@ -25,7 +28,7 @@ def test_backproject3d_is_the_adjoint_of_project3d(be):
     out = project3d(be, volume, class_of, matrix, kx, ky, radius).astype(float)
     left = np.sum(out * rows)
     right = np.sum(sums[..., 0] * volume.real + sums[..., 1] * volume.imag)
-    # both sides are sums of thousands of float32 products of either sign: an error of 1e-6 of their size, not of their sum
+    # sums of thousands of float32 products of either sign: an error of 1e-6 of their size, not of their sum
     assert abs(left - right) < 1e-6 * np.linalg.norm(out) * np.linalg.norm(rows)
 
 
@@ -66,7 +69,7 @@ def test_backproject3d_has_the_same_bits_at_every_number_of_threads(n_threads):
 
 
 def test_backproject3d_refuses_sums_too_small(be):
-    volume, class_of, matrix, kx, ky, radius = case()
+    volume, class_of, matrix, kx, ky, _ = case()
     rows, weights = rows_for(class_of, kx)
     with pytest.raises(ValueError, match="backproject3d: radius 15"):
         run(be, volume.shape, rows, weights, class_of, matrix, kx, ky, 15.0)

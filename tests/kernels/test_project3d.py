@@ -37,7 +37,9 @@ def test_project3d_is_zero_beyond_the_radius(be):
     assert out[:, 0, ~beyond].all()
 
 
-@pytest.mark.parametrize("change, text", [({"radius": 11.0}, "radius 11.0 needs"), ({"class_of": 2}, "class_of is in 2..2")])
+@pytest.mark.parametrize(
+    "change, text", [({"radius": 11.0}, "radius 11.0 needs"), ({"class_of": 2}, "class_of is in 2..2")]
+)
 def test_project3d_refuses_to_read_beyond_the_transform(be, change, text):
     volume, class_of, matrix, kx, ky, radius = case()
     class_of = np.full_like(class_of, change.get("class_of", 0))

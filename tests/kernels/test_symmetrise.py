@@ -40,7 +40,9 @@ def test_symmetrise_matches_oracle(be):
 def test_symmetrise_by_the_identity_changes_nothing(be):
     sums, radius = case()
     inside = np.linalg.norm(frequencies(sums.shape[2] - 1), axis=-1) <= radius
-    np.testing.assert_array_equal(symmetrise(be, sums, np.eye(3, dtype=np.float32)[None], radius), sums * inside[..., None])
+    np.testing.assert_array_equal(
+        symmetrise(be, sums, np.eye(3, dtype=np.float32)[None], radius), sums * inside[..., None]
+    )
 
 
 def test_symmetrise_by_a_group_of_the_lattice_is_invariant(be):
@@ -55,5 +57,5 @@ def test_symmetrise_refuses_to_write_into_its_input(be):
     sums, radius = case()
     with pytest.raises(ValueError, match="symmetrise: out is the array of the sums"):
         symmetrise(be, sums, np.eye(3, dtype=np.float32)[None], radius, out=sums)
-    with pytest.raises(ValueError, match="symmetrise: radius 9.0 needs"):
+    with pytest.raises(ValueError, match=r"symmetrise: radius 9\.0 needs"):
         symmetrise(be, sums, np.eye(3, dtype=np.float32)[None], radius + 3)

@@ -1,0 +1,111 @@
+"""Maps in Fourier space: the padded lattice of half transforms, and the envelope that linear interpolation leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vitreous.model.band import round_half_up
+
+
+@dataclass(frozen=True)
+class VolumeLattice:
+    """The padded Fourier lattice of a cubic map, out to radius_px of the unpadded one.
+
+    Half transforms have columns kx = 0.., rows and planes ky, kz centred (row ky + ny//2, plane kz + nz//2), samples of
+    the padded box. Large: what depends on the place is given plane by plane.
+
+    Parameters
+    ----------
+    box : side of the map, px, even
+    padding : at least 1; the padded side is box * padding, made even
+    radius_px : largest radius that is kept, in samples of the unpadded box, at most box / 2
+    """
+
+    box: int
+    padding: float
+    radius_px: float
+
+    @property
+    def side(self) -> int:
+        """Padded box."""
+        return 2 * round(self.padding * self.box / 2)
+
+    @property
+    def ratio(self) -> float:
+        """Padded samples per unpadded one."""
+        return self.side / self.box
+
+    @property
+    def radius(self) -> int:
+        """Largest radius in padded samples."""
+        return int(round_half_up(self.radius_px * self.ratio))
+
+    @property
+    def reach(self) -> float:
+        """Radius for slices: what lies on the rim itself is inside at every angle, whatever its rounding."""
+        return self.radius + 1e-3
+
+    @property
+    def nx(self) -> int:
+        return self.radius + 2
+
+    @property
+    def ny(self) -> int:
+        return 2 * self.nx - 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.ny, self.ny, self.nx
+
+    @property
+    def n_shells(self) -> int:
+        return self.box // 2 + 1
+
+    @property
+    def n_samples(self) -> int:
+        return self.ny * self.ny * self.nx
+
+    def distance(self, i_plane: int) -> np.ndarray:
+        """(ny, nx) float64: distance from the origin, padded samples, in one plane of constant kz."""
+        y, x = np.ogrid[1 - self.nx : self.nx, : self.nx]
+        return np.sqrt(y * y + x * x + (i_plane - (self.nx - 1)) ** 2)
+
+    def shell(self, distance) -> np.ndarray:
+        """Shell of the unpadded box, at most box/2, of distances in padded samples."""
+        return np.minimum(round_half_up(distance / self.ratio), self.n_shells - 1)
+
+
+def radius_px(box: int, planes: slice = slice(None)) -> np.ndarray:
+    """(n, box, box) float64 distance from the centre of a map's planes."""
+    x = np.arange(box) - box // 2
+    return np.sqrt(x[planes, None, None] ** 2 + x[:, None] ** 2 + x**2)
+
+
+def interpolation_envelope(box: int, side: int, planes: slice = slice(None), copies=(1, 0, 0, 0, 0)) -> np.ndarray:
+    """What trilinear interpolation on a padded lattice multiplies a map's planes with.
+
+    Parameters
+    ----------
+    box, side : of the map and of the padded lattice
+    planes : planes of the map
+    copies : numbers of a group's rotations whose copies are interpolated once more, by the axes along which
+        that was needed: ``Symmetry.copies``
+
+    Returns
+    -------
+    (n, box, box) float32
+
+    Source: docs/equations.md#slice3d, #symmetry
+    """
+    x = (np.arange(box) - box // 2) / side
+    x2, y2, z2 = x**2, x[:, None] ** 2, x[planes, None, None] ** 2
+    r2 = x2 + y2 + z2
+    once = np.sinc(np.sqrt(r2)) ** 2
+    n_exact, *n_spared, n_all = copies
+    again = float(n_exact) + n_all * once
+    for n, axis2 in zip(n_spared, (x2, y2, z2)):
+        if n:
+            again = again + n * np.sinc(np.sqrt(r2 - axis2)) ** 2
+    return (once * (again / sum(copies))).astype(np.float32)
