@@ -106,7 +106,8 @@ def test_relions_image_handler_reads_our_averages(project):
     out = relion(f"relion_image_handler --stats --i ours/run_it{N:03d}_classes.mrcs", folder=project)
     images, _ = read_mrc(project / f"ours/run_it{N:03d}_classes.mrcs")
     found = re.findall(r"\(x,y,z,n\)= 32 x 32 x 1 x 1 ; avg= *([-+.\de]+) stddev= *([-+.\de]+)", out)
-    np.testing.assert_allclose(np.array(found, float), np.stack([images.mean((1, 2)), images.std((1, 2))], 1), rtol=1e-4)
+    expected = np.stack([images.mean((1, 2)), images.std((1, 2))], 1)
+    np.testing.assert_allclose(np.array(found, float), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("iteration", [0, 1, N - 1])

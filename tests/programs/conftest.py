@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vitreous import class2d
 from vitreous.io.mrc import read_mrc
 from vitreous.io.particles import read_particles
@@ -46,7 +47,7 @@ class Case:
         return self.folder / "particles_001.mrcs"
 
     def classify(self, root, **options):
-        """The result of a run from Python with the usual options, others as given; ``continue`` is ``continue_from``."""
+        """The result of a run from Python with the usual options, others as given; None leaves one out."""
         usual = {} if "continue_from" in options else {"i": self.particles} | USUAL
         options = {"o": root and str(root), "verb": 0} | usual | options
         return class2d(**{flag: value for flag, value in options.items() if value is not None})
@@ -60,7 +61,7 @@ class Case:
         return words
 
     def variant(self, path: Path, change) -> str:
-        """A particle file whose blocks ``change`` has edited in place: ``change(columns_of_optics, columns_of_particles)``."""
+        """A particle file whose columns ``change(optics, particles)`` has edited in place."""
         star = read_star(self.particles)
         blocks = [dict(star[name].columns) for name in ("optics", "particles")]
         change(*blocks)

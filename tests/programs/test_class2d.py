@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vitreous.io.mrc import read_header, read_mrc
 from vitreous.io.star import read_star
 
 DATA_COLUMNS = {
-    "rlnGroupNumber", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst", "rlnClassNumber",
-    "rlnNormCorrection", "rlnLogLikeliContribution", "rlnMaxValueProbDistribution", "rlnNrOfSignificantSamples",
+    "rlnGroupNumber", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst",
+    "rlnClassNumber", "rlnNormCorrection", "rlnLogLikeliContribution", "rlnMaxValueProbDistribution",
+    "rlnNrOfSignificantSamples",
 }  # fmt: skip
 MODEL_GENERAL = {
-    "rlnReferenceDimensionality", "rlnDataDimensionality", "rlnOriginalImageSize", "rlnPixelSize", "rlnCurrentResolution",
-    "rlnCurrentImageSize", "rlnPaddingFactor", "rlnNrClasses", "rlnNrGroups", "rlnNrOpticsGroups", "rlnTau2FudgeFactor",
-    "rlnNormCorrectionAverage", "rlnSigmaOffsetsAngst", "rlnLogLikelihood", "rlnAveragePmax",
+    "rlnReferenceDimensionality", "rlnDataDimensionality", "rlnOriginalImageSize", "rlnPixelSize",
+    "rlnCurrentResolution", "rlnCurrentImageSize", "rlnPaddingFactor", "rlnNrClasses", "rlnNrGroups",
+    "rlnNrOpticsGroups", "rlnTau2FudgeFactor", "rlnNormCorrectionAverage", "rlnSigmaOffsetsAngst", "rlnLogLikelihood",
+    "rlnAveragePmax",
 }  # fmt: skip
 MODEL_CLASSES = {
     "rlnReferenceImage", "rlnClassDistribution", "rlnAccuracyRotations", "rlnAccuracyTranslationsAngst",
@@ -38,8 +41,9 @@ OPTIMISER = {
     "rlnBestResolutionThusFar", "rlnNumberOfIterWithoutChangingAssignments", "rlnDoSkipAlign",
     "rlnOverallAccuracyRotations", "rlnOverallAccuracyTranslationsAngst", "rlnChangesOptimalOrientations",
     "rlnChangesOptimalOffsets", "rlnChangesOptimalClasses", "rlnSmallestChangesOrientations",
-    "rlnSmallestChangesOffsets", "rlnSmallestChangesClasses", "rlnHasConverged", "rlnDoCorrectNorm", "rlnDoCorrectScale",
-    "rlnDoCorrectCtf", "rlnFixSigmaNoiseEstimates", "rlnFixSigmaOffsetEstimates", "rlnMaxNumberOfPooledParticles",
+    "rlnSmallestChangesOffsets", "rlnSmallestChangesClasses", "rlnHasConverged", "rlnDoCorrectNorm",
+    "rlnDoCorrectScale", "rlnDoCorrectCtf", "rlnFixSigmaNoiseEstimates", "rlnFixSigmaOffsetEstimates",
+    "rlnMaxNumberOfPooledParticles",
 }  # fmt: skip
 N_ITERATIONS = 5
 
@@ -130,7 +134,7 @@ def test_class2d_report_is_one_small_page_with_pictures(run):
 def test_class2d_log_tells_every_iteration(run, events):
     _, root = run
     log = events(root)
-    assert [e["event"] for e in log][0] == "start"
+    assert log[0]["event"] == "start"
     assert log[-1]["event"] == "end" and log[-1]["status"] == "finished"
     iterations = [e for e in log if e["event"] == "iteration"]
     assert [e["iteration"] for e in iterations] == list(range(1, N_ITERATIONS + 1))

@@ -1,4 +1,4 @@
-"""Images that cannot be used: named in the log, the table and the report, left out, and too many of them end the run."""
+"""Images that cannot be used: named in the log, the table and the report, left out, and too many of them end a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_mrc, write_mrc
 from vitreous.io.particles import QUARANTINE
@@ -124,7 +125,7 @@ def test_bad_row_of_the_table_is_left_out_and_listed(case, no_report, events, tm
 
 def test_many_bad_rows_of_the_table_are_refused_or_allowed(case, no_report, tmp_path):
     file = with_nan_defocus(case, tmp_path / "in.star", 12)
-    with pytest.raises(InputError, match="rlnDefocusU .* 12 of 150 .*--max_bad_fraction"):
+    with pytest.raises(InputError, match=r"rlnDefocusU .* 12 of 150 .*--max_bad_fraction"):
         case.classify(tmp_path / "run", i=file)
     assert case.classify(tmp_path / "run", i=file, max_bad_fraction=0.1).dataset.usable.sum() == 138
 
@@ -136,7 +137,8 @@ def spoil(case, folder: Path, n: int) -> str:
     write_mrc(folder / "stack.mrcs", stack, 6.0, stack=True)
 
     def change(optics, particles):
-        particles["rlnImageName"] = np.array([f"{i + 1:06d}@{folder / 'stack.mrcs'}" for i in range(len(stack))], object)
+        names = [f"{i + 1:06d}@{folder / 'stack.mrcs'}" for i in range(len(stack))]
+        particles["rlnImageName"] = np.array(names, object)
 
     return case.variant(folder / "particles.star", change)
 
@@ -164,7 +166,7 @@ def test_more_bad_images_may_be_allowed(case, no_report, tmp_path):
 
 
 def test_no_bad_image_may_be_allowed(case, no_report, tmp_path):
-    with pytest.raises(InputError, match="1 of 150 .* expected at most 0"):
+    with pytest.raises(InputError, match=r"1 of 150 .* expected at most 0"):
         case.classify(tmp_path / "run", i=spoil(case, tmp_path, 1), max_bad_fraction=0)
 
 
@@ -194,7 +196,8 @@ def test_missing_first_stack_does_not_end_the_run(case, no_report, tmp_path):
 
 def test_all_stacks_missing_is_one_clear_error(case, no_report, tmp_path):
     def change(optics, particles):
-        particles["rlnImageName"] = np.array([f"{i + 1:06d}@Extract/job009/a.mrcs" for i in range(len(case.truth))], object)
+        names = [f"{i + 1:06d}@Extract/job009/a.mrcs" for i in range(len(case.truth))]
+        particles["rlnImageName"] = np.array(names, object)
 
     with pytest.raises(InputError, match=r"Extract/job009/a.mrcs.*project folder"):
         case.classify(tmp_path / "run", i=case.variant(tmp_path / "particles.star", change))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_mrc, write_mrc
 from vitreous.io.star import read_star
@@ -19,7 +20,8 @@ SETS = {
     "always_cc": {"always_cc": True},
     "subsets": {"fast_subsets": True, "K": 1},
     "coarser": {"allow_coarser_sampling": True},
-    "limits": {"strict_highres_exp": 30, "strict_lowres_exp": 120, "incr_size": 4, "minres_map": 7, "min_sigma2_offset": 60},
+    "limits": {"strict_highres_exp": 30, "strict_lowres_exp": 120, "incr_size": 4, "minres_map": 7},
+    "offsets": {"min_sigma2_offset": 60, "nr_parts_sigma2noise": 20},
     "search": {"maxsig": 5, "coarse_size": 16, "pad": 1, "perturb": 0.3, "oversampling": 2, "adaptive_fraction": 0.9},
     "masks": {"solvent_mask": "mask", "flatten_solvent": True, "tau": "tau", "maskedge": 3, "center_classes": True},
     "fixed": {"fix_sigma_noise": True, "fix_sigma_offset": True, "offset": 7, "no_init_blobs": True},
@@ -130,14 +132,16 @@ def test_changed_option_stays_changed_when_continued_again(case, base, no_report
 
 def test_correction_can_be_switched_off(case, no_report, tmp_path):
     root = case.classify(tmp_path / "run", norm=True, scale=True).root
-    again = case.classify(tmp_path / "again", continue_from=f"{root}_it002_optimiser.star", iter=3, no_norm=True, no_scale=True)
+    off = {"no_norm": True, "no_scale": True}
+    again = case.classify(tmp_path / "again", continue_from=f"{root}_it002_optimiser.star", iter=3, **off)
     assert general(again.root, 3, "optimiser")["rlnDoCorrectNorm"] == 0
     assert general(again.root, 3, "optimiser")["rlnDoCorrectScale"] == 0
 
 
 @pytest.mark.parametrize("change", [
-    {"K": 4}, {"ctf": None, "zero_mask": None, "random_seed": 7}, {"random_seed": 7}, {"firstiter_cc": True}, {"maskedge": 2},
-    {"ref": "views.mrcs"}, {"incr_size": 3}, {"fix_sigma_noise": True}, {"adaptive_fraction": 0.5}, {"i": "other.star"},
+    {"K": 4}, {"ctf": None, "zero_mask": None, "random_seed": 7}, {"random_seed": 7}, {"firstiter_cc": True},
+    {"maskedge": 2}, {"ref": "views.mrcs"}, {"incr_size": 3}, {"fix_sigma_noise": True},
+    {"adaptive_fraction": 0.5}, {"i": "other.star"},
 ])  # fmt: skip
 def test_option_that_decided_the_past_is_refused(case, base, no_report, tmp_path, change):
     with pytest.raises(InputError, match=r"--\w+: found .* expected .*; leave --\w+ out"):

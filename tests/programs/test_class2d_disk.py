@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from vitreous.job.rundir import RunDir
 
 NO_REPORT = "import vitreous.programs.class2d as program\nprogram.write_report = lambda *_: None\n"
@@ -25,7 +26,8 @@ def small_disk(tmp_path):
     def mount(n_bytes: int) -> Path:
         folder = tmp_path / "disk"
         folder.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", folder], capture_output=True, text=True)
+        words = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", folder]
+        done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
             pytest.skip(f"a small disk cannot be mounted: {done.stderr.strip()}")
         mounted.append(folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_mrc, write_mrc
 from vitreous.io.star import Block, read_star, write_star
@@ -194,7 +195,7 @@ def test_few_particles_are_classified(case, tmp_path, n, k):
 def test_no_particle_is_refused(case, tmp_path):
     text = Path(case.particles).read_text()
     (tmp_path / "none.star").write_text(text[: text.index("000001@")].rstrip() + "\n")
-    with pytest.raises(InputError, match=r"none.star.*(found no row|found no particles), expected at least one particle"):
+    with pytest.raises(InputError, match=r"none.star.*found no row, expected at least one particle"):
         case.classify(tmp_path / "run", i=str(tmp_path / "none.star"))
 
 

@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+
 from vitreous.job.rundir import RunDir
 
 N_ITERATIONS = 4
 # All that a run carries from one iteration to the next: scales, norms, noise in the background.
 OPTIONS = {
-    "iter": N_ITERATIONS, "zero_mask": None, "norm": True, "scale": True, "flatten_solvent": True, "center_classes": True,
+    "iter": N_ITERATIONS, "zero_mask": None, "norm": True, "scale": True, "flatten_solvent": True,
+    "center_classes": True,
 }  # fmt: skip
 NO_REPORT = "import vitreous.programs.class2d as program\nprogram.write_report = lambda *_: None\n"
 # Dies at the n-th of these moments: a file's first bytes are half written, a file is synchronised, a file is renamed.

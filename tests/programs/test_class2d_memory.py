@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from vitreous.io.mrc import write_mrc
 from vitreous.io.star import write_star
 
@@ -32,7 +33,8 @@ def noise(tmp_path_factory):
             "rlnMicrographName": [f"m{i // 100}.mrc" for i in range(n)],
             "rlnOpticsGroup": np.ones(n, int), "rlnDefocusU": np.full(n, 15000.0),
         }  # fmt: skip
-        write_star(folder / f"{n}.star", {"optics": {k: np.array(v) for k, v in optics.items()}, "particles": particles})
+        blocks = {"optics": {label: np.array(column) for label, column in optics.items()}, "particles": particles}
+        write_star(folder / f"{n}.star", blocks)
         return str(folder / f"{n}.star")
 
     return table
@@ -72,11 +74,12 @@ def test_preread_images_are_kept_and_predicted(noise, measure, tmp_path):
 
 
 @pytest.mark.parametrize("options", [
-    {"K": 10, "psi_step": 10, "offset_range": 4}, {"K": 50, "psi_step": 10, "offset_range": 3},
+    {"K": 10, "psi_step": 10, "offset_range": 4, "n": 300}, {"K": 40, "psi_step": 15, "offset_range": 3, "n": 400},
 ])  # fmt: skip
 def test_forecast_holds_the_peak_and_is_not_far_above(noise, measure, tmp_path, options):
     # incr_size makes the first iteration use all shells, for which the forecast is; noise keeps nearly all poses.
-    peak, predicted = measure(noise(300), tmp_path / "run", **({"iter": 1, "incr_size": BOX} | options))
+    options = dict(options)
+    peak, predicted = measure(noise(options.pop("n")), tmp_path / "run", iter=1, incr_size=BOX, **options)
     assert peak <= predicted <= 2 * peak, f"peak {peak / MB:.0f} MB, predicted {predicted / MB:.0f} MB"
 
 
@@ -90,6 +93,7 @@ def test_run_that_cannot_fit_is_refused_before_it_starts(case, command, noise, t
 def test_peak_is_that_of_this_process(tmp_path):
     """A program started from a large process, a notebook say, does not report that one's memory as its own."""
     child = "from vitreous.job.memory import peak_bytes; print(peak_bytes())"
-    parent = f"import subprocess, sys\nx = bytearray(b'x') * (400 << 20)\nsubprocess.run([sys.executable, '-c', {child!r}])"
+    parent = "import subprocess, sys\nx = bytearray(b'x') * (400 << 20)\n"
+    parent += f"subprocess.run([sys.executable, '-c', {child!r}])"
     done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 200 * MB

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_mrc, write_mrc
 from vitreous.io.particles import read_particles
@@ -27,7 +28,7 @@ def views(case):
 
 @pytest.fixture
 def run(case, tmp_path):
-    """Function (**options) -> function iteration -> state of that iteration's files; ``.result`` is what Python gets."""
+    """Function (**options) -> function iteration -> state of its files; ``.result`` is what Python gets."""
 
     def classify(**options):
         root = tmp_path / f"{len(list(tmp_path.iterdir()))}" / "run"
@@ -71,7 +72,8 @@ def test_tau2_fudge_weighs_the_data(run):
 
 def test_particle_diameter_and_maskedge_bound_the_averages(run):
     for diameter, edge in ((100, 0), (100, 6), (60, 3)):
-        image = np.abs(run(particle_diameter=diameter, maskedge=edge, flatten_solvent=True, iter=1)(1).model.references).max(0)
+        state = run(particle_diameter=diameter, maskedge=edge, flatten_solvent=True, iter=1)
+        image = np.abs(state(1).model.references).max(0)
         outer = diameter / 2 / PIXEL_A + edge
         assert not image[outer <= RADIUS].any()
         assert image[outer - 1 > RADIUS].all()
@@ -203,7 +205,8 @@ def test_references_that_do_not_fit_are_refused(run, views, tmp_path, make, mess
 
 
 def test_no_init_blobs_starts_from_averages(run, base):
-    blobs, averages = read_iteration(f"{base.root}_it000_optimiser.star").model, run(no_init_blobs=True, iter=0)(0).model
+    blobs = read_iteration(f"{base.root}_it000_optimiser.star").model
+    averages = run(no_init_blobs=True, iter=0)(0).model
     # The average of particles at random angles has no mask; blobs lie within the particle's circle on an even ground.
     outside = RADIUS > 140 / 2 / PIXEL_A + 5
     assert np.ptp(blobs.references[:, outside], axis=1).max() < 1e-6
@@ -423,8 +426,8 @@ def test_ctf_uncorrected_ref_is_for_averages_that_the_ctf_has_left_its_mark_on(r
 @pytest.mark.parametrize("options", [
     {"preread_images": True}, {"j": 1}, {"deterministic": True}, {"gpu": "0"}, {"verb": 1},
     {
-        "pool": 3, "onthefly_shifts": True, "dont_combine_weights_via_disc": True, "no_parallel_disc_io": True, "cpu": True,
-        "free_gpu_memory": 100, "failsafe_threshold": 10, "bimodal_psi": True, "ctf_corrected_ref": True,
+        "pool": 3, "onthefly_shifts": True, "dont_combine_weights_via_disc": True, "no_parallel_disc_io": True,
+        "cpu": True, "free_gpu_memory": 100, "failsafe_threshold": 10, "bimodal_psi": True, "ctf_corrected_ref": True,
         "skip_gridding": True, "sym": "c1",
     },
 ])  # fmt: skip

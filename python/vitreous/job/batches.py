@@ -17,22 +17,23 @@ BATCH_BYTES = 128 << 20
 MOST, LEAST = 512, 16
 
 
-# An image whose largest value is this many times that of its batch is damaged; with it in, averages and noise would be its alone.
+# An image whose largest value is this many times that of its batch is damaged; with it in, averages and noise would be
+# its alone.
 OFF_SCALE = 1000.0
 
 
-# A point of a fine posterior: pose, shift and weight, and the lists that they are gathered in. Measured with noise alone, where
-# nearly all points are kept: 12 to 16 in pieces of this size.
+# A point of a fine posterior: pose, shift and weight, and the lists that they are gathered in. Measured with noise
+# alone, where nearly all points are kept: 12 to 16 in pieces of this size.
 BYTES_PER_POINT = 16
 POSTERIOR_BYTES = 256 << 20
 LEAST_OF_PIECE = 8
 
 
 class Pieces:
-    """Cuts batches so that the posteriors of a piece fit into memory however flat they are, as with noisy data and first references.
+    """Cuts batches so that the posteriors of a piece fit into memory however flat they are, as those of noisy data.
 
-    The size comes from the points that the last piece's images had, and so from the data alone: neither threads nor free
-    memory change the order of sums.
+    The size comes from the points that the last piece's images had, and so from the data alone: neither threads nor
+    free memory change the order of sums.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ class Pieces:
     def learn(self, n_significant) -> None:
         """Set the next piece's size from the samples, (n,), that a piece's images kept in the coarse pass."""
         points = max(int(np.max(n_significant, initial=1)), 1) * self.n_child
-        room = POSTERIOR_BYTES // (BYTES_PER_POINT * points)
+        room = 0.8 * POSTERIOR_BYTES / (BYTES_PER_POINT * points)  # the next images may have more points than these
         self.size = int(np.clip(room, LEAST_OF_PIECE, min(4 * self.size, MOST)))
 
 
@@ -115,6 +116,7 @@ def off_scale(indices, images, bad: dict[int, str]) -> dict[int, str]:
     largest = np.maximum(images.max((1, 2)), -images.min((1, 2)))[good]
     usual = float(np.median(largest))
     return {
-        int(indices[i]): f"values reach {value:.3g}, far off scale, expected about {usual:.3g} as in other images; extract it again"
+        int(indices[i]): f"values reach {value:.3g}, far off scale, expected about {usual:.3g} as in other images; "
+        "extract it again"
         for i, value in zip(good, largest) if value > OFF_SCALE * usual
     }
