@@ -22,8 +22,10 @@ from vitreous.errors import InputError
 
 # Program -> module and one line for the help. The modules are imported when they are called.
 PROGRAMS = {
+    "autopick": ("vitreous.programs.autopick", "finds particles in micrographs, as blobs or by templates"),
     "class2d": ("vitreous.programs.class2d", "2D classification of particle images"),
     "mask-create": ("vitreous.programs.mask_create", "a soft mask from a map, or a ball or shell"),
+    "postprocess": ("vitreous.programs.postprocess", "resolution of two half maps, and their sharpened average"),
     "simulate": ("vitreous.programs.simulate", "particle images with known truth"),
     "demo": ("vitreous.programs.demo", "a run on self-made data, compared with the truth"),
     "doctor": ("vitreous.programs.doctor", "what this installation and machine can do, and how to get what is missing"),

@@ -143,15 +143,25 @@ def without_dust(inside: np.ndarray, share: float = DUST_SHARE) -> np.ndarray:
     return (sizes >= share * sizes.max())[pieces]
 
 
-def automatic_mask(volume: np.ndarray, pixel_size_A: float, extend_px: float = 3, width_px: float = 6):
+def automatic_mask(
+    volume: np.ndarray,
+    pixel_size_A: float,
+    extend_px: float = 3,
+    width_px: float = 6,
+    threshold: float | None = None,
+) -> tuple[np.ndarray, float]:
     """A mask around the molecule for an FSC: low-passed to 15 A (or 4 px), thresholded, cleaned, extended, softened.
+
+    Parameters
+    ----------
+    threshold : on the low-passed map; None = ``automatic_threshold``
 
     Returns
     -------
     (nz, ny, nx) float32             the mask
-    float                            the threshold, on the low-passed map; NaN where the map is constant
+    float                            the threshold; NaN where the map is constant
     """
     smooth = smoothed(volume, pixel_size_A, max(AUTO_LOW_PASS_A, 4 * pixel_size_A))
-    threshold = automatic_threshold(smooth)
+    threshold = automatic_threshold(smooth) if threshold is None else threshold
     inside = without_dust(smooth >= threshold)
     return soft_edge(extend(inside, extend_px), width_px), threshold
