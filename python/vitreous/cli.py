@@ -26,6 +26,7 @@ PROGRAMS = {
     "class2d": ("vitreous.programs.class2d", "2D classification of particle images"),
     "mask-create": ("vitreous.programs.mask_create", "a soft mask from a map, or a ball or shell"),
     "postprocess": ("vitreous.programs.postprocess", "resolution of two half maps, and their sharpened average"),
+    "reconstruct": ("vitreous.programs.reconstruct", "a map from particle images with known orientations"),
     "simulate": ("vitreous.programs.simulate", "particle images with known truth"),
     "demo": ("vitreous.programs.demo", "a run on self-made data, compared with the truth"),
     "doctor": ("vitreous.programs.doctor", "what this installation and machine can do, and how to get what is missing"),
