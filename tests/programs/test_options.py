@@ -270,7 +270,8 @@ READ_HERE = {"sym", "norm", "scale", "no_norm", "no_scale"}
 
 def test_every_option_is_read_or_says_that_it_has_no_effect():
     folder = Path(vitreous.__file__).parent
-    text = "".join(path.read_text() for path in folder.rglob("*.py") if not path.name.startswith("class2d_"))
+    readers = ("cli.py", "programs/class2d.py", "programs/launch.py")  # others read options of other programs
+    text = "".join((folder / name).read_text() for name in readers)
     unread = {
         name
         for name, field in Options.model_fields.items()
