@@ -172,7 +172,7 @@ void collect(const CoarseProblem &p, const float *re, const float *im, idx n, fl
   const bool half = p.pose_prior.shape[0] > n_row;
   for (idx r0 = 0; r0 < n; r0 += kRunLength) {
     const idx r1 = std::min(n, r0 + kRunLength);
-    if (!(largest(re + r0, im + r0, r1 - r0, half, -INFINITY) > image.max - negligible)) continue;
+    if (!(largest(re + r0, im + r0, r1 - r0, half, -INFINITY) >= image.max - negligible)) continue;
     float mass = 0;
 #pragma omp simd reduction(+ : mass)
     for (idx r = r0; r < r1; ++r) mass += exp_float(re[r] + im[r] - image.max) + (half ? exp_float(re[r] - im[r] - image.max) : 0.f);
@@ -180,8 +180,8 @@ void collect(const CoarseProblem &p, const float *re, const float *im, idx n, fl
     const float threshold = image.max - std::min(negligible, insignificant_below(p, image.total));
     for (idx r = r0; r < r1; ++r) {
       const float score = re[r] + im[r], turned = re[r] - im[r];
-      if (score > threshold) image.candidates.push_back({std::int32_t(first_row + r), std::int32_t(shift), score});
-      if (half && turned > threshold) image.candidates.push_back({std::int32_t(n_row + first_row + r), std::int32_t(shift), turned});
+      if (score >= threshold) image.candidates.push_back({std::int32_t(first_row + r), std::int32_t(shift), score});
+      if (half && turned >= threshold) image.candidates.push_back({std::int32_t(n_row + first_row + r), std::int32_t(shift), turned});
     }
   }
 }

@@ -126,13 +126,15 @@ void score_pose(const FineProblem &p, idx i, idx first, idx last, float inv_imag
   for (idx a = 0; a < n_child; ++a) {
     const float norm = slice_norm(w.slices[a], w.h.data(), n_k), prior = p.pose_prior[children[a]];
     const float gain = norm > 0 ? inv_image_norm / std::sqrt(norm) : -INFINITY;
-    for (idx s = first; s < last; ++s)
+    for (idx s = first; s < last; ++s) {
+      const float own = p.sample_prior.shape[0] ? p.sample_prior[s] : 0.f;
       for (idx b = 0; b < n_per_shift; ++b) {
         const idx t = p.shift[s] * n_per_shift + b;
         const float x = w.cross[a * n_fine + (s - first) * n_per_shift + b];
         *point++ = {children[a], std::int32_t(t)};
-        *score++ = p.correlation ? x * gain : 2 * x - norm + prior + shift_prior[t];
+        *score++ = p.correlation ? x * gain : 2 * x - norm + prior + own + shift_prior[t];
       }
+    }
   }
 }
 

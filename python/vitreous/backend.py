@@ -147,8 +147,10 @@ def cuda(i_device: int = 0) -> CudaBackend:
     try:
         module = import_module("vitreous._cuda")
     except ImportError as error:
-        raise RuntimeError(f"this installation has no CUDA module ({error}); where nvcc and cuBLAS are, "
-                           "pip install -Ccmake.define.VITREOUS_CUDA=ON . builds it") from None
+        raise RuntimeError(
+            f"this installation has no CUDA module ({error}); where nvcc and cuBLAS are, "
+            "pip install -Ccmake.define.VITREOUS_CUDA=ON . builds it"
+        ) from None
     n_devices = module.device_count()
     if not n_devices:
         why = module.why_no_device() or "none is visible"

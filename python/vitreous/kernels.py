@@ -30,8 +30,11 @@ def shift_phases(be, kx, ky, shifts_px, box, out=None):
     Raises  ValueError: shapes disagree.     Source: docs/equations.md#shift     Cost: O(n_t n_k)
     """
     out = be.empty((len(shifts_px), 2, len(kx)), np.float32) if out is None else out
-    _check("shift_phases", {"ky": ky.shape, "shifts_px": shifts_px.shape, "out": out.shape},
-           {"ky": kx.shape, "shifts_px": (None, 2), "out": (len(shifts_px), 2, len(kx))})
+    _check(
+        "shift_phases",
+        {"ky": ky.shape, "shifts_px": shifts_px.shape, "out": out.shape},
+        {"ky": kx.shape, "shifts_px": (None, 2), "out": (len(shifts_px), 2, len(kx))},
+    )
     be.lib.shift_phases(kx, ky, shifts_px, float(box), out)
     return out
 
@@ -56,8 +59,11 @@ def project(be, reference_ft, class_of, matrix, kx, ky, radius, out=None):
     """
     n_row, n_k = len(class_of), len(kx)
     out = be.empty((n_row, 2, n_k), np.float32) if out is None else out
-    _check("project", {"matrix": matrix.shape, "ky": ky.shape, "out": out.shape},
-           {"matrix": (n_row, 2, 2), "ky": (n_k,), "out": (n_row, 2, n_k)})
+    _check(
+        "project",
+        {"matrix": matrix.shape, "ky": ky.shape, "out": out.shape},
+        {"matrix": (n_row, 2, 2), "ky": (n_k,), "out": (n_row, 2, n_k)},
+    )
     _check_radius("project", reference_ft.shape, class_of, radius)
     be.lib.project(reference_ft, class_of, matrix, kx, ky, float(radius), out)
     return out
@@ -66,8 +72,10 @@ def project(be, reference_ft, class_of, matrix, kx, ky, radius, out=None):
 def _check_radius(kernel, shape, class_of, radius):
     n_class, ny, nx = shape
     if ny % 2 == 0 or radius + 1 > nx - 1 or radius + 1 > ny // 2:
-        raise ValueError(f"{kernel}: radius {radius} needs a transform of at least ({2 * int(radius + 1) + 1}, {int(radius) + 2}), "
-                         f"with an odd number of rows; got ({ny}, {nx})")
+        raise ValueError(
+            f"{kernel}: radius {radius} needs a transform of at least ({2 * int(radius + 1) + 1}, {int(radius) + 2}), "
+            f"with an odd number of rows; got ({ny}, {nx})"
+        )
     if len(class_of) and not (int(np.min(class_of)) >= 0 and int(np.max(class_of)) < n_class):
         raise ValueError(f"{kernel}: class_of reaches {int(np.max(class_of))}, expected 0 to {n_class - 1}")
 
@@ -84,18 +92,47 @@ def backproject(be, rows, row_weights, class_of, matrix, kx, ky, radius, data, w
     Raises  ValueError: shapes disagree, or rows of one class are not contiguous.     Source: docs/equations.md#slice
     """
     n_row, n_k = len(class_of), len(kx)
-    _check("backproject", {"rows": rows.shape, "row_weights": row_weights.shape, "matrix": matrix.shape, "ky": ky.shape,
-                           "data": data.shape},
-           {"rows": (n_row, 2, n_k), "row_weights": (n_row, n_k), "matrix": (n_row, 2, 2), "ky": (n_k,),
-            "data": (*weight.shape, 2)})
+    _check(
+        "backproject",
+        {
+            "rows": rows.shape,
+            "row_weights": row_weights.shape,
+            "matrix": matrix.shape,
+            "ky": ky.shape,
+            "data": data.shape,
+        },
+        {
+            "rows": (n_row, 2, n_k),
+            "row_weights": (n_row, n_k),
+            "matrix": (n_row, 2, 2),
+            "ky": (n_k,),
+            "data": (*weight.shape, 2),
+        },
+    )
     _check_radius("backproject", weight.shape, class_of, radius)
     if len(np.unique(class_of)) != 1 + np.count_nonzero(np.diff(class_of)):
-        raise ValueError("backproject: rows of one class are not contiguous, expected class_of in runs: sort the rows by class")
+        raise ValueError(
+            "backproject: rows of one class are not contiguous, expected class_of in runs: sort the rows by class"
+        )
     be.lib.backproject(rows, row_weights, class_of, matrix, kx, ky, float(radius), data, weight)
 
 
-def score_coarse(be, bank, row_class, pose_prior, shift_prior, images, ctf, half_inv_var, phases, only_class=None, *,
-                 fraction=0.999, max_count=0, correlation=False):
+def score_coarse(
+    be,
+    bank,
+    row_class,
+    pose_prior,
+    shift_prior,
+    images,
+    ctf,
+    half_inv_var,
+    phases,
+    only_class=None,
+    *,
+    fraction=0.999,
+    max_count=0,
+    correlation=False,
+):
     """Significant (pose, shift) samples of every image on the coarse grid.
 
     Parameters
@@ -126,18 +163,47 @@ def score_coarse(be, bank, row_class, pose_prior, shift_prior, images, ctf, half
     only_class = be.to_device(np.full(n_img, -1, np.int32)) if only_class is None else only_class
     _check_scores(be, "score_coarse", bank, row_class, pose_prior, shift_prior, images, ctf, n_k, phases)
     _check("score_coarse", {"only_class": only_class.shape}, {"only_class": (n_img,)})
-    return be.lib.score_coarse(bank, row_class, pose_prior, shift_prior, images, ctf, half_inv_var, phases, only_class,
-                               float(fraction), int(max_count), bool(correlation))
+    return be.lib.score_coarse(
+        bank,
+        row_class,
+        pose_prior,
+        shift_prior,
+        images,
+        ctf,
+        half_inv_var,
+        phases,
+        only_class,
+        float(fraction),
+        int(max_count),
+        bool(correlation),
+    )
 
 
 def _check_scores(be, kernel, bank, row_class, pose_prior, shift_prior, images, ctf, n_k, phases):
     n_row, n_img = len(bank), len(images)
-    _check(kernel, {"bank": bank.shape, "row_class": row_class.shape, "shift_prior": shift_prior.shape, "phases": phases.shape,
-                    "ctf": ctf.shape, "images": images.shape},
-           {"bank": (n_row, 2, n_k), "row_class": (n_row,), "shift_prior": (n_img, None, len(phases)),
-            "phases": (None, 2, n_k), "ctf": (n_img, images.shape[-1]), "images": (n_img, 2, None)})
+    _check(
+        kernel,
+        {
+            "bank": bank.shape,
+            "row_class": row_class.shape,
+            "shift_prior": shift_prior.shape,
+            "phases": phases.shape,
+            "ctf": ctf.shape,
+            "images": images.shape,
+        },
+        {
+            "bank": (n_row, 2, n_k),
+            "row_class": (n_row,),
+            "shift_prior": (n_img, None, len(phases)),
+            "phases": (None, 2, n_k),
+            "ctf": (n_img, images.shape[-1]),
+            "images": (n_img, 2, None),
+        },
+    )
     if len(pose_prior) not in (n_row, 2 * n_row):
-        raise ValueError(f"{kernel}: pose_prior has {len(pose_prior)} poses, expected {n_row} (one a row) or {2 * n_row} (with turned rows)")
+        raise ValueError(
+            f"{kernel}: pose_prior has {len(pose_prior)} poses, expected {n_row} (one a row) or {2 * n_row} (with turned rows)"
+        )
     if images.shape[-1] < n_k:
         raise ValueError(f"{kernel}: images hold {images.shape[-1]} Fourier pixels, expected at least {n_k}")
     last_class = int(be.to_host(row_class).max(initial=-1))
@@ -145,8 +211,24 @@ def _check_scores(be, kernel, bank, row_class, pose_prior, shift_prior, images, 
         raise ValueError(f"{kernel}: row_class reaches {last_class}, shift_prior has {shift_prior.shape[1]} classes")
 
 
-def score_fine(be, bank, row_class, pose_prior, shift_prior, images, ctf, half_inv_var, phases, pose_children, samples, *,
-               n_per_shift, fraction=0.999, correlation=False):
+def score_fine(
+    be,
+    bank,
+    row_class,
+    pose_prior,
+    shift_prior,
+    images,
+    ctf,
+    half_inv_var,
+    phases,
+    pose_children,
+    samples,
+    *,
+    n_per_shift,
+    sample_prior=None,
+    fraction=0.999,
+    correlation=False,
+):
     """Posterior of every image over the children of its significant coarse samples.
 
     Parameters
@@ -154,6 +236,7 @@ def score_fine(be, bank, row_class, pose_prior, shift_prior, images, ctf, half_i
     bank, row_class, pose_prior, shift_prior, images, ctf, half_inv_var, phases : as in ``score_coarse``, on the fine grid
     pose_children : (n_pose_coarse, n_child) int32    fine poses of each coarse pose, all of one class
     samples : (start, pose, shift)                    coarse samples, as ``score_coarse`` gives them
+    sample_prior : (n_sample,) float32 or None        log prior of each coarse sample, which its children inherit
     n_per_shift : int                                 coarse shift t has the fine shifts t * n_per_shift + 0, 1, ...
     fraction : float                                  of the posterior mass that the kept points hold
 
@@ -168,19 +251,60 @@ def score_fine(be, bank, row_class, pose_prior, shift_prior, images, ctf, half_i
     """
     start, pose, shift = samples[:3]
     _check_scores(be, "score_fine", bank, row_class, pose_prior, shift_prior, images, ctf, len(half_inv_var), phases)
-    _check("score_fine", {"start": start.shape, "shift": shift.shape}, {"start": (len(images) + 1,), "shift": pose.shape})
+    sample_prior = be.to_device(np.zeros(0, np.float32)) if sample_prior is None else sample_prior
+    _check(
+        "score_fine", {"start": start.shape, "shift": shift.shape}, {"start": (len(images) + 1,), "shift": pose.shape}
+    )
+    if len(sample_prior) not in (0, len(pose)):
+        raise ValueError(f"score_fine: sample_prior has {len(sample_prior)} values, expected {len(pose)}, one a sample")
     if len(phases) % n_per_shift or (len(shift) and int(shift.max()) >= len(phases) // n_per_shift):
-        raise ValueError(f"score_fine: {len(phases)} fine shifts, {n_per_shift} per coarse shift, but coarse shift {shift.max()} is asked for")
+        raise ValueError(
+            f"score_fine: {len(phases)} fine shifts, {n_per_shift} per coarse shift, but coarse shift {shift.max()} is asked for"
+        )
     if len(pose) and int(pose.max()) >= len(pose_children):
-        raise ValueError(f"score_fine: coarse pose {int(pose.max())}, expected below {len(pose_children)}, the rows of pose_children")
+        raise ValueError(
+            f"score_fine: coarse pose {int(pose.max())}, expected below {len(pose_children)}, the rows of pose_children"
+        )
     if pose_children.size and int(pose_children.max()) >= len(pose_prior):
         raise ValueError(f"score_fine: fine pose {int(pose_children.max())}, expected below {len(pose_prior)}")
-    return be.lib.score_fine(bank, row_class, pose_prior, shift_prior, images, ctf, half_inv_var, phases, pose_children,
-                             start, pose, shift, int(n_per_shift), float(fraction), bool(correlation))
+    return be.lib.score_fine(
+        bank,
+        row_class,
+        pose_prior,
+        shift_prior,
+        images,
+        ctf,
+        half_inv_var,
+        phases,
+        pose_children,
+        start,
+        pose,
+        shift,
+        sample_prior,
+        int(n_per_shift),
+        float(fraction),
+        bool(correlation),
+    )
 
 
-def weighted_sums(be, bank, row_class, unmasked, masked, ctf, half_inv_var, phases, shifts_px, shell, scale_shells, posterior, *,
-                  premultiplied, data, weight):
+def weighted_sums(
+    be,
+    bank,
+    row_class,
+    unmasked,
+    masked,
+    ctf,
+    half_inv_var,
+    phases,
+    shifts_px,
+    shell,
+    scale_shells,
+    posterior,
+    *,
+    premultiplied,
+    data,
+    weight,
+):
     """Posterior sums for the maximisation step.
 
     Parameters
@@ -205,17 +329,68 @@ def weighted_sums(be, bank, row_class, unmasked, masked, ctf, half_inv_var, phas
     """
     start, pose, shift, point_weight = posterior[:4]
     n_row, n_k, n_img = len(bank), len(half_inv_var), len(masked)
-    _check("weighted_sums", {"bank": bank.shape, "row_class": row_class.shape, "unmasked": unmasked.shape, "masked": masked.shape,
-                             "ctf": ctf.shape, "phases": phases.shape, "shifts_px": shifts_px.shape, "shell": shell.shape, "start": start.shape,
-                             "shift": shift.shape, "weight of points": point_weight.shape, "data": data.shape, "weight": weight.shape},
-           {"bank": (n_row, 2, n_k), "row_class": (n_row,), "unmasked": masked.shape, "masked": (n_img, 2, None),
-            "ctf": (n_img, masked.shape[-1]), "phases": (None, 2, n_k), "shifts_px": (len(phases), 2), "shell": (n_k,), "start": (n_img + 1,),
-            "shift": pose.shape, "weight of points": pose.shape, "data": (n_row, 2, n_k), "weight": (n_row, n_k)})
+    _check(
+        "weighted_sums",
+        {
+            "bank": bank.shape,
+            "row_class": row_class.shape,
+            "unmasked": unmasked.shape,
+            "masked": masked.shape,
+            "ctf": ctf.shape,
+            "phases": phases.shape,
+            "shifts_px": shifts_px.shape,
+            "shell": shell.shape,
+            "start": start.shape,
+            "shift": shift.shape,
+            "weight of points": point_weight.shape,
+            "data": data.shape,
+            "weight": weight.shape,
+        },
+        {
+            "bank": (n_row, 2, n_k),
+            "row_class": (n_row,),
+            "unmasked": masked.shape,
+            "masked": (n_img, 2, None),
+            "ctf": (n_img, masked.shape[-1]),
+            "phases": (None, 2, n_k),
+            "shifts_px": (len(phases), 2),
+            "shell": (n_k,),
+            "start": (n_img + 1,),
+            "shift": pose.shape,
+            "weight of points": pose.shape,
+            "data": (n_row, 2, n_k),
+            "weight": (n_row, n_k),
+        },
+    )
     if n_k and (np.any(np.diff(shell) < 0) or int(shell[-1]) >= scale_shells.shape[1] or masked.shape[-1] < n_k):
-        raise ValueError(f"weighted_sums: shells must not decrease and stay below {scale_shells.shape[1]}; got up to {int(shell.max())}")
+        raise ValueError(
+            f"weighted_sums: shells must not decrease and stay below {scale_shells.shape[1]}; got up to {int(shell.max())}"
+        )
     cross, model = (be.empty((n_img, scale_shells.shape[1]), np.float64) for _ in range(2))
     scale_cross, scale_model = (be.empty((n_img,), np.float64) for _ in range(2))
     moments = be.empty((n_img, len(scale_shells), 4), np.float64)
-    be.lib.weighted_sums(bank, row_class, unmasked, masked, ctf, half_inv_var, phases, shifts_px, shell, scale_shells, start, pose, shift,
-                         point_weight, bool(premultiplied), data, weight, cross, model, scale_cross, scale_model, moments)
+    be.lib.weighted_sums(
+        bank,
+        row_class,
+        unmasked,
+        masked,
+        ctf,
+        half_inv_var,
+        phases,
+        shifts_px,
+        shell,
+        scale_shells,
+        start,
+        pose,
+        shift,
+        point_weight,
+        bool(premultiplied),
+        data,
+        weight,
+        cross,
+        model,
+        scale_cross,
+        scale_model,
+        moments,
+    )
     return cross, model, scale_cross, scale_model, moments

@@ -72,8 +72,24 @@ class Accumulator:
         k, g, s = plan.model.n_classes, len(plan.model.sigma2_noise), plan.model.n_shells
         n_groups = len(plan.model.group_scale)
         shape = (k, plan.lattice.ny, plan.lattice.nx)
-        return cls(np.zeros((*shape, 2)), np.zeros(shape), {}, np.zeros((g, s)), np.zeros((g, s)), np.zeros(k), np.zeros((k, 2)),
-                   0.0, 0.0, np.zeros(n_groups), np.zeros(n_groups), 0.0, 0.0, 0.0, np.zeros(3), 0)
+        return cls(
+            np.zeros((*shape, 2)),
+            np.zeros(shape),
+            {},
+            np.zeros((g, s)),
+            np.zeros((g, s)),
+            np.zeros(k),
+            np.zeros((k, 2)),
+            0.0,
+            0.0,
+            np.zeros(n_groups),
+            np.zeros(n_groups),
+            0.0,
+            0.0,
+            0.0,
+            np.zeros(3),
+            0,
+        )
 
     def __iadd__(self, other: Accumulator) -> Accumulator:
         for name, value in vars(other).items():
@@ -119,7 +135,9 @@ class Prepared:
     masked: np.ndarray
     power: np.ndarray  # (n, S) per-shell sums of |X|^2 of the masked images
     ctf: np.ndarray  # (n, n_k) float32, with the group's scale
-    model_ctf: np.ndarray  # (n, n_k) float32, what slices are multiplied with: the same, or 1 where references have it already
+    model_ctf: (
+        np.ndarray
+    )  # (n, n_k) float32, what slices are multiplied with: the same, or 1 where references have it already
     scale: np.ndarray  # (n,)
     half_inv_var: np.ndarray  # (n_k,) float32, 1 / (2 sigma^2), for the sums; half of it at the origin
 
@@ -134,7 +152,11 @@ def prepare(be, plan: Plan, batch: Batch) -> Prepared:
     whole = np.rint(offset_px)
     rest = np.ascontiguousarray(offset_px - whole, np.float32)
     plain, masked = kernels_image.prepare_images(
-        be, batch.images, np.ascontiguousarray(gain, np.float32), np.ascontiguousarray(whole, np.int32), geometry.mask,
+        be,
+        batch.images,
+        np.ascontiguousarray(gain, np.float32),
+        np.ascontiguousarray(whole, np.int32),
+        geometry.mask,
         None if settings.zero_mask else background_noise(be, plan, batch, geometry),
     )
     kx, ky = band.kx.astype(np.float32), band.ky.astype(np.float32)
@@ -163,7 +185,9 @@ def frequencies(optics: OpticsGroup, geometry: Geometry):
 def background_noise(be, plan: Plan, batch: Batch, geometry: Geometry):
     """Synthetic noise images with the group's spectrum; the same for a particle in every iteration."""
     sigma = np.sqrt(plan.model.sigma2_noise[batch.i_optics]).astype(np.float32)
-    ft = kernels_image.coloured_noise(be, plan.settings.random_seed, batch.row.astype(np.uint64), sigma, geometry.shell_of, batch.optics.box)
+    ft = kernels_image.coloured_noise(
+        be, plan.settings.random_seed, batch.row.astype(np.uint64), sigma, geometry.shell_of, batch.optics.box
+    )
     return scipy.fft.irfft2(ft, s=batch.images.shape[1:], workers=be.n_threads, overwrite_x=True)
 
 
@@ -174,9 +198,15 @@ def image_ctf(be, plan: Plan, batch: Batch, geometry: Geometry):
         return np.ones((len(batch), len(geometry.band)), np.float32)
     fx, fy = frequencies(optics, geometry)
     return kernels_image.ctf_image(
-        be, fx, fy, batch.ctf_parameters, ctf_model.even_phase(optics, fx, fy),
-        intact_first_peak=settings.intact_first_peak, phase_flipped=settings.phase_flipped or optics.phase_flipped,
-        only_flip_phases=settings.only_flip_phases, premultiplied=optics.premultiplied,
+        be,
+        fx,
+        fy,
+        batch.ctf_parameters,
+        ctf_model.even_phase(optics, fx, fy),
+        intact_first_peak=settings.intact_first_peak,
+        phase_flipped=settings.phase_flipped or optics.phase_flipped,
+        only_flip_phases=settings.only_flip_phases,
+        premultiplied=optics.premultiplied,
     )
 
 
@@ -196,14 +226,35 @@ def score(be, plan: Plan, batch: Batch, data: Prepared):
     coarse, fine = plan.bank(be, geometry, "coarse"), plan.bank(be, geometry, "fine")
     phases, _ = plan.shift_phases(be, geometry, "coarse")
     samples = kernels.score_coarse(
-        be, coarse.slices, coarse.row_class, coarse.pose_prior, log_shift_prior(plan, batch, plan.coarse.shifts_A), data.masked,
-        data.model_ctf, scoring[: geometry.n_coarse], phases, batch.only_class, fraction=settings.adaptive_fraction,
-        max_count=settings.max_significant, correlation=correlation,
+        be,
+        coarse.slices,
+        coarse.row_class,
+        coarse.pose_prior,
+        log_shift_prior(plan, batch, plan.coarse.shifts_A),
+        data.masked,
+        data.model_ctf,
+        scoring[: geometry.n_coarse],
+        phases,
+        batch.only_class,
+        fraction=settings.adaptive_fraction,
+        max_count=settings.max_significant,
+        correlation=correlation,
     )
     phases, _ = plan.shift_phases(be, geometry, "fine")
     posterior = kernels.score_fine(
-        be, fine.slices, fine.row_class, fine.pose_prior, log_shift_prior(plan, batch, plan.fine.shifts_A), data.masked,
-        data.model_ctf, scoring, phases, plan.pose_children, samples, n_per_shift=plan.n_child_shift, fraction=settings.adaptive_fraction,
+        be,
+        fine.slices,
+        fine.row_class,
+        fine.pose_prior,
+        log_shift_prior(plan, batch, plan.fine.shifts_A),
+        data.masked,
+        data.model_ctf,
+        scoring,
+        phases,
+        plan.pose_children,
+        samples,
+        n_per_shift=plan.n_child_shift,
+        fraction=settings.adaptive_fraction,
         correlation=correlation,
     )
     return posterior, np.diff(samples[0]), fine
@@ -215,7 +266,9 @@ def own_pose_bank(be, plan: Plan, batch: Batch, geometry: Geometry) -> Bank:
     matrix = np.tile(slice_matrices(batch.psi_deg, geometry, plan.lattice), (k, 1, 1))
     row_class = np.repeat(np.arange(k, dtype=np.int32), n)
     kx, ky = geometry.band.kx.astype(np.float32), geometry.band.ky.astype(np.float32)
-    slices = kernels.project(be, plan.reference_ft, row_class, matrix, kx, ky, plan.lattice.reach) * np.float32(geometry.gain)
+    slices = kernels.project(be, plan.reference_ft, row_class, matrix, kx, ky, plan.lattice.reach) * np.float32(
+        geometry.gain
+    )
     return Bank(slices, row_class, matrix, np.repeat(log_class_prior(plan.model.class_weight), n).astype(np.float32))
 
 
@@ -234,9 +287,20 @@ def score_own_pose(be, plan: Plan, batch: Batch, data: Prepared):
     start = np.concatenate([[0], np.cumsum([len(c) * n_shift for c in classes])]).astype(np.int64)
     children = np.arange(n * k, dtype=np.int32)[:, None]
     posterior = kernels.score_fine(
-        be, bank.slices, bank.row_class, bank.pose_prior, log_shift_prior(plan, batch, plan.fine.shifts_A), data.masked,
-        data.model_ctf, scoring, phases, children, (start, pose, shift), n_per_shift=plan.n_child_shift,
-        fraction=plan.settings.adaptive_fraction, correlation=plan.correlation,
+        be,
+        bank.slices,
+        bank.row_class,
+        bank.pose_prior,
+        log_shift_prior(plan, batch, plan.fine.shifts_A),
+        data.masked,
+        data.model_ctf,
+        scoring,
+        phases,
+        children,
+        (start, pose, shift),
+        n_per_shift=plan.n_child_shift,
+        fraction=plan.settings.adaptive_fraction,
+        correlation=plan.correlation,
     )
     return posterior, np.diff(posterior[0]), bank  # there is no coarse pass: what is significant is what was kept
 
@@ -267,10 +331,15 @@ def expect(be, plan: Plan, batch: Batch, acc: Accumulator) -> Rows:
         norm = batch.norm / plan.model.average_norm * np.sqrt(2 * np.maximum(residual.sum(1), 0))
     used = ~failed
     rows = Rows(
-        batch.index, np.where(used, wrap_deg(psi), batch.psi_deg), np.where(used[:, None], shift_A, batch.shift_A),
-        np.where(used, i_class + 1, batch.class_number).astype(np.int32), np.where(used, norm, batch.norm),
+        batch.index,
+        np.where(used, wrap_deg(psi), batch.psi_deg),
+        np.where(used[:, None], shift_A, batch.shift_A),
+        np.where(used, i_class + 1, batch.class_number).astype(np.int32),
+        np.where(used, norm, batch.norm),
         np.where(used, evidence if plan.correlation else evidence + log_likelihood_constant(plan, batch, data), 0),
-        p_max.astype(float), n_significant.astype(np.int32), failed,
+        p_max.astype(float),
+        n_significant.astype(np.int32),
+        failed,
     )
     add_statistics(batch, rows, acc)
     return rows
@@ -289,23 +358,44 @@ def add_sums(be, plan: Plan, batch: Batch, data: Prepared, bank: Bank, posterior
     -------
     (n, S) float64: per-shell sums of w |ctf A - S X|^2
     """
-    model, geometry = plan.model, data.geometry
-    phases, shifts_px = plan.shift_phases(be, geometry, "fine")
     if own_pose:
         sums = np.zeros_like(bank.slices), np.zeros_like(bank.slices[:, 0])
     else:
-        sums = acc.sums_of(geometry, bank)
+        sums = acc.sums_of(data.geometry, bank)
+    residual = add_statistical_sums(be, plan, batch, data, bank, posterior, sums, acc)
+    if own_pose:
+        insert_rows(be, plan, data.geometry, bank, *sums, acc)
+    return residual
+
+
+def add_statistical_sums(be, plan: Plan, batch: Batch, data: Prepared, bank: Bank, posterior, sums, acc: Accumulator):
+    """Sums of the rows of a bank into ``sums`` (data, weight), all others into the accumulator; returns the residuals."""
+    model, geometry = plan.model, data.geometry
+    phases, shifts_px = plan.shift_phases(be, geometry, "fine")
     sum_up = lambda ctf, sums: kernels.weighted_sums(
-        be, bank.slices, bank.row_class, data.unmasked, data.masked, ctf, data.half_inv_var, phases, shifts_px, geometry.shell,
-        (model.data_vs_prior > 3).astype(np.uint8), posterior, premultiplied=batch.optics.premultiplied, data=sums[0], weight=sums[1],
+        be,
+        bank.slices,
+        bank.row_class,
+        data.unmasked,
+        data.masked,
+        ctf,
+        data.half_inv_var,
+        phases,
+        shifts_px,
+        geometry.shell,
+        (model.data_vs_prior > 3).astype(np.uint8),
+        posterior,
+        premultiplied=batch.optics.premultiplied,
+        data=sums[0],
+        weight=sums[1],
     )
     cross, power, scale_cross, scale_model, moments = sum_up(data.ctf, sums)
     if data.model_ctf is not data.ctf:  # new references are corrected, while the present ones are compared as they are
         cross, power, scale_cross, scale_model, moments = sum_up(data.model_ctf, [np.zeros_like(s) for s in sums])
-    if own_pose:
-        insert_rows(be, plan, geometry, bank, *sums, acc)
     used = (posterior[4] >= 0).astype(float)
-    residual = np.where(used[:, None] > 0, np.maximum(data.power - 2 * cross + power, 0), 0)  # a failed image's may be NaN
+    residual = np.where(
+        used[:, None] > 0, np.maximum(data.power - 2 * cross + power, 0), 0
+    )  # a failed image's may be NaN
     acc.noise[batch.i_optics] += residual.sum(0)
     acc.noise_count[batch.i_optics] += geometry.counts * used.sum()
     np.add.at(acc.scale_cross, batch.group, scale_cross / data.scale)
@@ -324,7 +414,9 @@ def insert_rows(be, plan: Plan, geometry: Geometry, bank: Bank, data, weight, ac
     kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))
     if geometry.gain != 1:
         data, weight = data * np.float32(geometry.gain), weight * np.float32(geometry.gain**2)
-    kernels.backproject(be, data, weight, bank.row_class, bank.matrix, kx, ky, plan.lattice.reach, acc.lattice_data, acc.lattice_weight)
+    kernels.backproject(
+        be, data, weight, bank.row_class, bank.matrix, kx, ky, plan.lattice.reach, acc.lattice_data, acc.lattice_weight
+    )
 
 
 def add_statistics(batch: Batch, rows: Rows, acc: Accumulator) -> None:

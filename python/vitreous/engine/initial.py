@@ -12,11 +12,21 @@ from vitreous.engine.em import Accumulator, Batch, insert_rows, prepare
 from vitreous.engine.maximise import class_statistics, filled
 from vitreous.engine.plan import Bank, Plan, coarse_and_fine, slice_matrices
 from vitreous.engine.reconstruct import Lattice, add_friedel_mates, low_pass, reference_transform, wiener
-from vitreous.model.masks import soft_circle
 from vitreous.engine.settings import Settings
+from vitreous.model.masks import soft_circle
 from vitreous.model.state import Model, Sampling
 
-__all__ = ["NoiseSum", "add_random_views", "averages", "blobs", "low_pass", "random_views", "start_plan", "start_priors", "start_size"]
+__all__ = [
+    "NoiseSum",
+    "add_random_views",
+    "averages",
+    "blobs",
+    "low_pass",
+    "random_views",
+    "start_plan",
+    "start_priors",
+    "start_size",
+]
 
 # Random averages hold only what survives a random angle; beyond this share of the sampling rate they are noise.
 START_FREQUENCY = 0.07
@@ -35,8 +45,21 @@ def start_plan(model: Model, sampling: Sampling, settings: Settings, size: int) 
     coarse, fine, n_child_psi, n_child_shift = coarse_and_fine(sampling)
     lattice = Lattice(model.box, model.padding, size / 2)
     nothing = np.zeros((model.n_classes, 0, 0), np.complex64)
-    return Plan(model, sampling, settings, 0, size, size, coarse, fine, n_child_psi, n_child_shift, lattice, nothing,
-                np.zeros((model.n_classes, model.n_shells)))
+    return Plan(
+        model,
+        sampling,
+        settings,
+        0,
+        size,
+        size,
+        coarse,
+        fine,
+        n_child_psi,
+        n_child_shift,
+        lattice,
+        nothing,
+        np.zeros((model.n_classes, model.n_shells)),
+    )
 
 
 class NoiseSum:
@@ -53,7 +76,9 @@ class NoiseSum:
         g, geometry = batch.i_optics, plan.geometry(batch.optics)
         n, box = len(batch), batch.optics.box
         mask = geometry.mask if plan.settings.zero_mask else np.ones((box, box), np.float32)
-        _, masked = kernels_image.prepare_images(be, batch.images, np.ones(n, np.float32), np.zeros((n, 2), np.int32), mask)
+        _, masked = kernels_image.prepare_images(
+            be, batch.images, np.ones(n, np.float32), np.zeros((n, 2), np.int32), mask
+        )
         ft = scipy.fft.rfft2(masked, workers=be.n_threads, overwrite_x=True)
         self.power[g] += kernels_image.shell_power(be, ft, geometry.shell_of, self.power.shape[1]).sum(0)
         self.mean[g] = self.mean[g] + ft.sum(0, dtype=np.complex128) / box**2
@@ -69,7 +94,11 @@ class NoiseSum:
             counts, kept = np.maximum(geometry.counts, 1), geometry.shell_of >= 0
             mean2 = np.abs(self.mean[g] / self.n[g]) ** 2
             of_mean = np.bincount(geometry.shell_of[kept], mean2[kept], out.shape[1])
-            out[g] = filled(0.5 * (self.power[g] / self.n[g] - of_mean) / counts) if self.n[g] > 1 else filled(0.5 * self.power[g] / counts)
+            out[g] = (
+                filled(0.5 * (self.power[g] / self.n[g] - of_mean) / counts)
+                if self.n[g] > 1
+                else filled(0.5 * self.power[g] / counts)
+            )
         known = np.array([g is not None for g in self.geometry])
         out[~known] = out[known].mean(0)
         return out
@@ -84,7 +113,12 @@ def add_random_views(be, plan: Plan, batch: Batch, psi_deg, i_class, acc: Accumu
     weight = np.ascontiguousarray((data.ctf**2 if not batch.optics.premultiplied else data.ctf)[order])
     if batch.optics.premultiplied:
         rows = np.ascontiguousarray(data.unmasked[order])
-    bank = Bank(rows, i_class[order].astype(np.int32), slice_matrices(psi_deg[order], geometry, plan.lattice), np.zeros(0, np.float32))
+    bank = Bank(
+        rows,
+        i_class[order].astype(np.int32),
+        slice_matrices(psi_deg[order], geometry, plan.lattice),
+        np.zeros(0, np.float32),
+    )
     insert_rows(be, plan, geometry, bank, rows, weight, acc)
 
 
@@ -120,7 +154,9 @@ def blobs(maps, diameter_px: float, seed: int) -> np.ndarray:
     x = np.arange(box) - box // 2
     out = np.empty_like(maps)
     for k, map_ in enumerate(maps):
-        centre = np.clip(np.rint(rng.normal(0, diameter_px * BLOB_SCATTER, (2 * N_BLOBS, 2))), -(box // 2), box - box // 2 - 1)
+        centre = np.clip(
+            np.rint(rng.normal(0, diameter_px * BLOB_SCATTER, (2 * N_BLOBS, 2))), -(box // 2), box - box // 2 - 1
+        )
         height = np.abs(map_[centre[:, 1].astype(int) + box // 2, centre[:, 0].astype(int) + box // 2]).astype(float)
         height[N_BLOBS:] *= -0.5
         profile = lambda c: np.exp(-(((x[None, :] - c[:, None]) * BLOB_WIDTH / diameter_px) ** 2))

@@ -26,15 +26,31 @@ def maximise(be, plan: Plan, acc: Accumulator, progress: Progress) -> tuple[Mode
     Model, Progress, (K, box, box) float32
     """
     settings, model = plan.settings, plan.model
-    tau2 = plan.reference_power if settings.fixed_tau2 is None else np.broadcast_to(settings.fixed_tau2, plan.reference_power.shape)
+    tau2 = (
+        plan.reference_power
+        if settings.fixed_tau2 is None
+        else np.broadcast_to(settings.fixed_tau2, plan.reference_power.shape)
+    )
     for geometry in plan.geometries.values():
         if geometry.key in acc.bank_sums:
             insert_rows(be, plan, geometry, plan.bank(be, geometry, "fine"), *acc.bank_sums.pop(geometry.key), acc)
     add_friedel_mates(acc.lattice_data, acc.lattice_weight)
-    result = wiener(acc.lattice_data, acc.lattice_weight, tau2, plan.lattice, tau2_fudge=model.tau2_fudge,
-                    minres_map=settings.minres_map, n_threads=be.n_threads)
-    model = replace(update_parameters(plan, acc), tau2=np.array(tau2), data_vs_prior=result.data_vs_prior,
-                    sigma2_reference=result.sigma2, fourier_coverage=result.coverage)
+    result = wiener(
+        acc.lattice_data,
+        acc.lattice_weight,
+        tau2,
+        plan.lattice,
+        tau2_fudge=model.tau2_fudge,
+        minres_map=settings.minres_map,
+        n_threads=be.n_threads,
+    )
+    model = replace(
+        update_parameters(plan, acc),
+        tau2=np.array(tau2),
+        data_vs_prior=result.data_vs_prior,
+        sigma2_reference=result.sigma2,
+        fourier_coverage=result.coverage,
+    )
     references = result.maps
     if settings.center_classes:
         references = centred(references, plan.sampling.offset_range_A / model.pixel_size_A)
@@ -43,12 +59,21 @@ def maximise(be, plan: Plan, acc: Accumulator, progress: Progress) -> tuple[Mode
         references = references * solvent_mask(model, settings)
     if settings.first_iteration_cc and plan.iteration == 1 and settings.ini_high_A > 0:
         references = low_pass(references, model.pixel_size_A, settings.ini_high_A, be.n_threads)
-    model = replace(model, references=np.ascontiguousarray(references, np.float32), current_size_px=plan.size, **class_statistics(model))
+    model = replace(
+        model,
+        references=np.ascontiguousarray(references, np.float32),
+        current_size_px=plan.size,
+        **class_statistics(model),
+    )
     if settings.one_reference_for_all and settings.first_iteration_cc and plan.iteration == 1:
         model, unmasked = first_class_for_all(model), np.repeat(unmasked[:1], model.n_classes, 0)
     n = max(acc.n_particles, 1)
-    progress = replace(progress, change_angle_deg=acc.changes[0] / n, change_offset_A=float(np.sqrt(acc.changes[1] / (2 * n))),
-                       change_class=acc.changes[2] / n)
+    progress = replace(
+        progress,
+        change_angle_deg=acc.changes[0] / n,
+        change_offset_A=float(np.sqrt(acc.changes[1] / (2 * n))),
+        change_class=acc.changes[2] / n,
+    )
     resolution_A, progress = updated_resolution(model, progress, settings)
     return replace(model, current_resolution_A=resolution_A), progress, unmasked
 
@@ -56,9 +81,19 @@ def maximise(be, plan: Plan, acc: Accumulator, progress: Progress) -> tuple[Mode
 def first_class_for_all(model: Model) -> Model:
     """Every class a copy of the first, of equal weight: iteration 1 had that one alone, iteration 2 splits the particles."""
     k = model.n_classes
-    per_class = ("references", "tau2", "data_vs_prior", "sigma2_reference", "fourier_coverage", "class_offset_A", "class_resolution_A",
-                 "class_coverage")
-    return replace(model, class_weight=np.full(k, 1 / k), **{name: np.repeat(getattr(model, name)[:1], k, 0) for name in per_class})
+    per_class = (
+        "references",
+        "tau2",
+        "data_vs_prior",
+        "sigma2_reference",
+        "fourier_coverage",
+        "class_offset_A",
+        "class_resolution_A",
+        "class_coverage",
+    )
+    return replace(
+        model, class_weight=np.full(k, 1 / k), **{name: np.repeat(getattr(model, name)[:1], k, 0) for name in per_class}
+    )
 
 
 def solvent_mask(model: Model, settings: Settings) -> np.ndarray:
@@ -83,7 +118,9 @@ def update_parameters(plan: Plan, acc: Accumulator) -> Model:
     total = max(acc.class_weight.sum(), 1e-30)
     changes = {
         "class_weight": acc.class_weight / total,
-        "class_offset_A": acc.class_offset / np.maximum(acc.class_weight, 1e-30)[:, None] * (acc.class_weight > 0.5)[:, None],
+        "class_offset_A": acc.class_offset
+        / np.maximum(acc.class_weight, 1e-30)[:, None]
+        * (acc.class_weight > 0.5)[:, None],
         "average_p_max": acc.p_max / n,
         "log_likelihood": acc.log_likelihood / (n if plan.correlation else 1),
     }
@@ -112,8 +149,10 @@ def filled(spectrum) -> np.ndarray:
     spectrum = np.array(spectrum, float)
     positive = np.flatnonzero(spectrum > 1e-14)
     if not len(positive):
-        raise InputError("noise spectrum: every shell is zero or not a number, expected noise in the images; "
-                         "look at them: are they constant?")
+        raise InputError(
+            "noise spectrum: every shell is zero or not a number, expected noise in the images; "
+            "look at them: are they constant?"
+        )
     before = np.searchsorted(positive, np.arange(len(spectrum)), side="right") - 1
     return spectrum[positive[np.maximum(before, 0)]]
 
@@ -123,7 +162,9 @@ def new_scales(model: Model, acc: Accumulator) -> np.ndarray:
 
     A group without particles in this iteration, or without a shell that counts, keeps its scale.
     """
-    scale = np.where(acc.scale_model > 0, acc.scale_cross / np.where(acc.scale_model > 0, acc.scale_model, 1), model.group_scale)
+    scale = np.where(
+        acc.scale_model > 0, acc.scale_cross / np.where(acc.scale_model > 0, acc.scale_model, 1), model.group_scale
+    )
     populated = model.group_counts > 0
     median = float(np.median(scale[populated])) if populated.any() else 1.0
     if not median > 0:
@@ -147,7 +188,10 @@ def centred(references, limit_px: float) -> np.ndarray:
     positive = np.maximum(references, 0).astype(np.float64)
     mass = positive.sum((1, 2))
     x = np.arange(box) - box // 2
-    centre = np.stack([(positive * x[:, None]).sum((1, 2)), (positive * x).sum((1, 2))], 1) / np.maximum(mass, 1e-30)[:, None]
+    centre = (
+        np.stack([(positive * x[:, None]).sum((1, 2)), (positive * x).sum((1, 2))], 1)
+        / np.maximum(mass, 1e-30)[:, None]
+    )
     length = np.hypot(*centre.T)
     centre *= np.minimum(1, limit_px / np.maximum(length, 1e-30))[:, None]
     out = np.empty_like(references)

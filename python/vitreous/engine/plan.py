@@ -115,7 +115,9 @@ class Bank:
 def slice_matrices(psi_deg, geometry: Geometry, lattice: Lattice) -> np.ndarray:
     """(n, 2, 2) float32: image frequency -> padded samples of the reference, for in-plane angles."""
     angle = np.radians(psi_deg)
-    rotation = np.stack([np.stack([np.cos(angle), -np.sin(angle)], -1), np.stack([np.sin(angle), np.cos(angle)], -1)], -2)
+    rotation = np.stack(
+        [np.stack([np.cos(angle), -np.sin(angle)], -1), np.stack([np.sin(angle), np.cos(angle)], -1)], -2
+    )
     scale = geometry.ratio * lattice.side / lattice.box
     return np.ascontiguousarray(scale * rotation @ np.array(geometry.optics.magnification), np.float32)
 
@@ -209,5 +211,18 @@ def make_plan(be, model: Model, sampling: Sampling, progress: Progress, settings
     lattice = Lattice(model.box, model.padding, size / 2)
     low_cut = model.box * model.pixel_size_A / settings.strict_lowres_A if settings.strict_lowres_A > 0 else 0
     reference_ft, power = reference_transform(model.references, lattice, be.n_threads, round(low_cut))
-    return Plan(model, sampling, settings, progress.iteration, size, coarse_px, coarse, fine, n_child_psi, n_child_shift,
-                lattice, reference_ft, power)
+    return Plan(
+        model,
+        sampling,
+        settings,
+        progress.iteration,
+        size,
+        coarse_px,
+        coarse,
+        fine,
+        n_child_psi,
+        n_child_shift,
+        lattice,
+        reference_ft,
+        power,
+    )

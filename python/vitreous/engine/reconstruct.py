@@ -147,7 +147,9 @@ class Reconstruction:
     coverage: np.ndarray  # (K, S)
 
 
-def wiener(data, weight, tau2, lattice: Lattice, *, tau2_fudge=1.0, minres_map=5, use_prior=True, n_threads=1) -> Reconstruction:
+def wiener(
+    data, weight, tau2, lattice: Lattice, *, tau2_fudge=1.0, minres_map=5, use_prior=True, n_threads=1
+) -> Reconstruction:
     """Maps from summed data and weights: V = F / (W + 1 / (oc T tau2)), oc = padding^2.
 
     Parameters
@@ -196,9 +198,16 @@ def _invert(data, weight, lattice: Lattice, n_threads: int) -> np.ndarray:
     ft = np.zeros((len(data), side, side // 2 + 1), np.complex64)
     for k in range(len(data)):
         # a floor of a thousandth of the ring's mean keeps samples that were hardly measured from dominating
-        floor = (np.bincount(ring[inside], weight[k][inside]) / np.maximum(count, 1) / 1000)[np.minimum(ring, len(count) - 1)]
+        floor = (np.bincount(ring[inside], weight[k][inside]) / np.maximum(count, 1) / 1000)[
+            np.minimum(ring, len(count) - 1)
+        ]
         divisor = np.maximum(weight[k], floor)
-        value = np.where(inside & (divisor > 0), (data[k, ..., 0] + 1j * data[k, ..., 1]) / np.where(divisor > 0, divisor, 1), 0) * sign
+        value = (
+            np.where(
+                inside & (divisor > 0), (data[k, ..., 0] + 1j * data[k, ..., 1]) / np.where(divisor > 0, divisor, 1), 0
+            )
+            * sign
+        )
         ft[k, : n + 1, : n + 1] = value[nx - 1 : nx + n, : n + 1]
         ft[k, side - n :, : n + 1] = value[nx - 1 - n : nx - 1, : n + 1]
     padded = scipy.fft.irfft2(ft, s=(side, side), workers=n_threads, overwrite_x=True)

@@ -37,7 +37,9 @@ def class_shells(data_vs_prior) -> np.ndarray:
 def updated_resolution(model: Model, progress: Progress, settings: Settings) -> tuple[float, Progress]:
     """Resolution of the present references, A, and the counter of iterations without gain."""
     box_A = model.box * model.pixel_size_A
-    if settings.ini_high_A > 0 and (progress.iteration == 0 or (progress.iteration == 1 and settings.first_iteration_cc)):
+    if settings.ini_high_A > 0 and (
+        progress.iteration == 0 or (progress.iteration == 1 and settings.first_iteration_cc)
+    ):
         shell = int(round_half_up(box_A / settings.ini_high_A))
     else:
         shell = resolution_shell(model.data_vs_prior, settings.minres_map)
@@ -75,7 +77,9 @@ def coarse_size(model: Model, sampling: Sampling, settings: Settings, size: int)
     return max(2, min(coarse, size))
 
 
-def coarser_sampling(sampling: Sampling, accuracy_deg: float, accuracy_A: float, model: Model, settings: Settings) -> Sampling:
+def coarser_sampling(
+    sampling: Sampling, accuracy_deg: float, accuracy_A: float, model: Model, settings: Settings
+) -> Sampling:
     """As coarse as the estimated accuracies allow, never finer than the user's sampling.
 
     After an iteration that scored by correlation there is no estimate: then the angles need what the resolution

@@ -92,11 +92,25 @@ def make_batch(dataset: Dataset, indices, images, only_class=None) -> Batch:
     view = views.build(part, dataset.exposures, dataset.optics)
     i_optics = int(part.optics[0])
     only = np.full(len(indices), -1, np.int32) if only_class is None else np.asarray(only_class, np.int32)
-    return Batch(np.asarray(indices), part.row, images, i_optics, dataset.optics[i_optics], view.ctf, part.euler_deg[:, 2],
-                 np.array(view.shift_A), part.class_number, part.norm, part.group, only)
+    return Batch(
+        np.asarray(indices),
+        part.row,
+        images,
+        i_optics,
+        dataset.optics[i_optics],
+        view.ctf,
+        part.euler_deg[:, 2],
+        np.array(view.shift_A),
+        part.class_number,
+        part.norm,
+        part.group,
+        only,
+    )
 
 
-def read(dataset: Dataset, source, batches: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
+def read(
+    dataset: Dataset, source, batches: list[np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
     """Indices, images and bad particles (position -> cause) of each batch, read ahead.
 
     The indices and images are those of the good particles.
@@ -118,5 +132,6 @@ def off_scale(indices, images, bad: dict[int, str]) -> dict[int, str]:
     return {
         int(indices[i]): f"values reach {value:.3g}, far off scale, expected about {usual:.3g} as in other images; "
         "extract it again"
-        for i, value in zip(good, largest) if value > OFF_SCALE * usual
+        for i, value in zip(good, largest)
+        if value > OFF_SCALE * usual
     }

@@ -77,7 +77,9 @@ def first_particles(dataset: Dataset, n_per_optics: int, n_least: int, seed: int
     return order[(rank < n_per_optics) | (np.arange(len(order)) < n_least)]
 
 
-def initialise(be, state: State, settings: Settings, source, *, n_noise: int, references, use_blobs: bool, max_bad: float) -> State:
+def initialise(
+    be, state: State, settings: Settings, source, *, n_noise: int, references, use_blobs: bool, max_bad: float
+) -> State:
     """Noise spectra from the first particles, and first references where none are given.
 
     Parameters
@@ -109,7 +111,9 @@ def initialise(be, state: State, settings: Settings, source, *, n_noise: int, re
                 initial.add_random_views(be, plan, batch, psi[indices], class_of[indices], acc)
         references = initial.averages(plan, acc, be.n_threads)
         if use_blobs:
-            references = initial.blobs(references, settings.particle_diameter_A / model.pixel_size_A, settings.random_seed)
+            references = initial.blobs(
+                references, settings.particle_diameter_A / model.pixel_size_A, settings.random_seed
+            )
     if settings.ini_high_A > 0:
         references = initial.low_pass(references, model.pixel_size_A, settings.ini_high_A, be.n_threads)
     model = initial.start_priors(replace(model, references=references), len(dataset))
@@ -148,7 +152,9 @@ def estimate_accuracy(be, plan: Plan, state: State) -> State:
     half_inv_var = 0.5 / plan.model.sigma2_noise[batch.i_optics][geometry.shell]
     rotation, shift = accuracy.accuracies(be, plan, geometry, ctf2, half_inv_var)
     progress = replace(state.progress, accuracy_rotation_deg=float(rotation.min()), accuracy_shift_A=float(shift.min()))
-    return replace(state, model=replace(state.model, accuracy_rotation_deg=rotation, accuracy_shift_A=shift), progress=progress)
+    return replace(
+        state, model=replace(state.model, accuracy_rotation_deg=rotation, accuracy_shift_A=shift), progress=progress
+    )
 
 
 def start_iteration(be, state: State, settings: Settings) -> tuple[State, Plan]:
@@ -156,7 +162,9 @@ def start_iteration(be, state: State, settings: Settings) -> tuple[State, Plan]:
     progress = replace(state.progress, iteration=state.progress.iteration + 1)
     sampling = state.sampling
     if settings.allow_coarser_sampling and progress.iteration > 1:
-        sampling = coarser_sampling(sampling, progress.accuracy_rotation_deg, progress.accuracy_shift_A, state.model, settings)
+        sampling = coarser_sampling(
+            sampling, progress.accuracy_rotation_deg, progress.accuracy_shift_A, state.model, settings
+        )
     factor = 0.0 if settings.skip_align or settings.skip_rotate else sampling.perturb_factor
     sampling = replace(sampling, perturb=grids.perturbation(settings.random_seed, progress.iteration, factor))
     state = replace(state, progress=progress, sampling=sampling)
@@ -172,7 +180,9 @@ def n_used(state: State, settings: Settings, iteration: int) -> int:
     return subset_size(iteration, state.model.n_classes, int(state.dataset.usable.sum()), settings)
 
 
-def expectation(be, plan: Plan, state: State, source, comm, *, max_bad: float, advance: Callable[[int], None] = lambda n: None):
+def expectation(
+    be, plan: Plan, state: State, source, comm, *, max_bad: float, advance: Callable[[int], None] = lambda n: None
+):
     """Every particle of this iteration through the engine.
 
     Returns
@@ -198,7 +208,9 @@ def expectation(be, plan: Plan, state: State, source, comm, *, max_bad: float, a
         advance(len(indices) + len(bad))
     rows = comm.gather(rows)
     for r in rows:
-        bad_of_all |= {int(i): "no pose has a finite weight: is the image empty or far off scale?" for i in r.index[r.failed]}
+        bad_of_all |= {
+            int(i): "no pose has a finite weight: is the image empty or far off scale?" for i in r.index[r.failed]
+        }
     return comm.sum(acc), quarantine(with_rows(dataset, rows), bad_of_all, max_bad)
 
 
@@ -214,7 +226,9 @@ def with_rows(dataset: Dataset, rows: list[em.Rows]) -> Dataset:
     return dataset.updated(index, euler_deg=euler, **{name: join(name) for name in names})
 
 
-def iterate(be, state: State, settings: Settings, source, comm, *, max_bad=0.01, quantise=lambda d: d, advance=lambda n: None) -> State:
+def iterate(
+    be, state: State, settings: Settings, source, comm, *, max_bad=0.01, quantise=lambda d: d, advance=lambda n: None
+) -> State:
     """One iteration: plan, expectation, maximisation.
 
     Parameters
@@ -229,7 +243,9 @@ def iterate(be, state: State, settings: Settings, source, comm, *, max_bad=0.01,
     acc, dataset = expectation(be, plan, state, source, comm, max_bad=max_bad, advance=advance)
     clock.lap("expectation")
     n = max(acc.n_particles, 1)
-    state = replace(state, dataset=quantise(dataset), n_significant=acc.n_significant / n, coarse_size_px=plan.coarse_size)
+    state = replace(
+        state, dataset=quantise(dataset), n_significant=acc.n_significant / n, coarse_size_px=plan.coarse_size
+    )
     if not settings.skip_maximize:
         model, progress, unmasked = maximise(be, plan, acc, state.progress)
         # Groups count the particles that are left, as a run that goes on from the files counts them.

@@ -15,7 +15,9 @@ CONTRIBUTIONS = 8 << 20  # csrc/kernels/weighted_sums.cpp
 READ_AHEAD = 4  # batches of images that wait or are being read
 
 
-def forecast(dataset: Dataset, model: Model, sampling: Sampling, size_px: int, coarse_px: int, *, preread: bool, n_threads: int) -> dict[str, int]:
+def forecast(
+    dataset: Dataset, model: Model, sampling: Sampling, size_px: int, coarse_px: int, *, preread: bool, n_threads: int
+) -> dict[str, int]:
     """What takes memory -> bytes, for an iteration at the given Fourier boxes (px of the model)."""
     coarse, fine, *_ = coarse_and_fine(sampling)
     k, n_pixels = model.n_classes, lambda size: int(math.pi / 2 * (size / 2) ** 2) + size
@@ -30,11 +32,15 @@ def forecast(dataset: Dataset, model: Model, sampling: Sampling, size_px: int, c
         "particle table": len(dataset) * PER_PARTICLE,
         "references and their transforms": int(k * side**2 * 12 + k * model.box**2 * 12),
         "slices of the references": 4 * (n_row * n_pixels(size_px) * 2 + n_row_coarse * n_pixels(coarse_px) * 3),
-        "sums over particles": 4 * n_row * n_pixels(size_px) * 3 + int(k * (model.padding * size_px) ** 2 * 12) + CONTRIBUTIONS,
+        "sums over particles": 4 * n_row * n_pixels(size_px) * 3
+        + int(k * (model.padding * size_px) ** 2 * 12)
+        + CONTRIBUTIONS,
         "batches of images": int(n_batch * box**2 * (BYTES_PER_PIXEL + 4 * READ_AHEAD)),
         "posteriors of a batch": posterior,
         "threads": n_threads * (24 << 20),
     }
     if preread:
-        parts["images kept in memory"] = int(sum(4 * o.box**2 * n for o, n in zip(dataset.optics, dataset.optics_counts)))
+        parts["images kept in memory"] = int(
+            sum(4 * o.box**2 * n for o, n in zip(dataset.optics, dataset.optics_counts))
+        )
     return parts

@@ -24,9 +24,29 @@ def soft_circle(box: int, radius_px: float, edge_px: float = 5.0) -> np.ndarray:
     Raises  ValueError: radius or edge is negative or not a number.     Source: docs/equations.md#mask
     """
     if not (radius_px >= 0 and edge_px >= 0):
-        raise ValueError(f"soft_circle: radius is {radius_px} px and edge {edge_px} px, expected both at least 0; "
-                         "check the particle diameter and the pixel size")
+        raise ValueError(
+            f"soft_circle: radius is {radius_px} px and edge {edge_px} px, expected both at least 0; "
+            "check the particle diameter and the pixel size"
+        )
     x = np.arange(box) - box // 2
     r = np.hypot(x[:, None], x[None, :])
+    depth = np.clip((r - radius_px) / edge_px, 0, 1) if edge_px > 0 else (r > radius_px).astype(float)
+    return (0.5 + 0.5 * np.cos(np.pi * depth)).astype(np.float32)
+
+
+def soft_sphere(box: int, radius_px: float, edge_px: float = 5.0) -> np.ndarray:
+    """Ball with a raised-cosine edge outside its radius, as ``soft_circle`` in three dimensions.
+
+    Returns
+    -------
+    (box, box, box) float32
+    """
+    if not (radius_px >= 0 and edge_px >= 0):
+        raise ValueError(
+            f"soft_sphere: radius is {radius_px} px and edge {edge_px} px, expected both at least 0; "
+            "check the particle diameter and the pixel size"
+        )
+    x = np.arange(box) - box // 2
+    r = np.sqrt(x[:, None, None] ** 2 + x[:, None] ** 2 + x**2)
     depth = np.clip((r - radius_px) / edge_px, 0, 1) if edge_px > 0 else (r > radius_px).astype(float)
     return (0.5 + 0.5 * np.cos(np.pi * depth)).astype(np.float32)

@@ -65,6 +65,8 @@ class Sampling:
     psi_step_original_deg: float = -1.0
     offset_range_original_A: float = -1.0
     offset_step_original_A: float = -1.0
+    healpix_order: int = -1  # of the coarse directions; -1: no directions are searched (2D)
+    sigma_deg: float = 0.0  # width of the prior around each particle's own orientation; 0: the whole sphere is searched
 
 
 @dataclass
@@ -88,3 +90,22 @@ class Progress:
     high_fsc_at_limit: bool = False
     accuracy_rotation_deg: float = 999.0
     accuracy_shift_A: float = 999.0
+    fine_enough: bool = False  # the sampling need not be refined any more (auto-refinement)
+
+
+@dataclass
+class Refinement:
+    """All that an iteration with 3D references starts from and leaves behind."""
+
+    dataset: object  # model.dataset.Dataset
+    models: list[Model]  # one per half-set (gold standard), or one for all particles; references (K, box, box, box)
+    sampling: Sampling
+    progress: Progress
+    symmetry: str = "C1"
+    direction_weights: list = field(default_factory=list)  # per model (K, n_dir), sums to 1; None: uniform
+    directions_deg: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))  # (n_dir, 2) rot, tilt, unperturbed
+    fsc: np.ndarray | None = None  # (S,) of the half-sets
+    unfiltered: list = field(default_factory=list)  # the two unregularised half maps, in the last iteration
+    seconds: dict = field(default_factory=dict)
+    n_significant: float = 0.0
+    coarse_size_px: int = 0

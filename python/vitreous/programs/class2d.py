@@ -20,7 +20,7 @@ from vitreous.io.particles import find_root, quantise, read_particles
 from vitreous.io.references import read_references
 from vitreous.io.run_files import read_iteration, write_iteration
 from vitreous.io.star import read_star
-from vitreous.job import batches, classify
+from vitreous.job import classify
 from vitreous.job.forecast import forecast
 from vitreous.job.job import Job, command_line
 from vitreous.job.memory import check_memory, human, peak_bytes
@@ -39,8 +39,15 @@ __all__ = ["Options", "Result", "run"]
 # A background this far from mean 0 or standard deviation 1 was not normalised.
 BACKGROUND_MEAN, BACKGROUND_SD = 0.5, (0.5, 2.0)
 # In the optimiser files of every version, from beginning to end; without them a run would go on with other options.
-LABELS_OF_ANY_RUN = ("rlnNumberOfIterations", "rlnParticleDiameter", "rlnDoZeroMask", "rlnDoSkipAlign", "rlnDoCorrectCtf",
-                     "rlnFixSigmaOffsetEstimates", "rlnMaxNumberOfPooledParticles")
+LABELS_OF_ANY_RUN = (
+    "rlnNumberOfIterations",
+    "rlnParticleDiameter",
+    "rlnDoZeroMask",
+    "rlnDoSkipAlign",
+    "rlnDoCorrectCtf",
+    "rlnFixSigmaOffsetEstimates",
+    "rlnMaxNumberOfPooledParticles",
+)
 
 
 @dataclass(frozen=True)
@@ -92,15 +99,32 @@ def start(options: Options) -> tuple[Options, classify.State]:
     first = dataset.optics[0]
     for optics in dataset.optics:
         if optics.dimensionality != 2 or optics.box % 2:
-            raise InputError(f"{options.particles}: optics group {optics.name} has {optics.dimensionality}D images of box {optics.box}, "
-                             "expected 2D images with an even box; extract the particles again")
+            raise InputError(
+                f"{options.particles}: optics group {optics.name} has {optics.dimensionality}D images of box {optics.box}, "
+                "expected 2D images with an even box; extract the particles again"
+            )
     k, box, pixel = options.K, first.box, first.pixel_size_A
     n_shells, n_groups = box // 2 + 1, len(dataset.group_names)
     per_class = lambda: np.zeros((k, n_shells))
     model = Model(
-        pixel, np.zeros((k, box, box), np.float32), np.full(k, 1 / k), np.ones((len(dataset.optics), n_shells)), per_class(), per_class(),
-        per_class(), per_class(), np.zeros((k, 2)), np.full(k, 999.0), np.full(k, 999.0), np.full(k, 999.0), np.zeros(k),
-        dataset.group_names, dataset.group_counts, np.ones(n_groups), sigma_offset_A=options.offset, tau2_fudge=options.tau2_fudge,
+        pixel,
+        np.zeros((k, box, box), np.float32),
+        np.full(k, 1 / k),
+        np.ones((len(dataset.optics), n_shells)),
+        per_class(),
+        per_class(),
+        per_class(),
+        per_class(),
+        np.zeros((k, 2)),
+        np.full(k, 999.0),
+        np.full(k, 999.0),
+        np.full(k, 999.0),
+        np.zeros(k),
+        dataset.group_names,
+        dataset.group_counts,
+        np.ones(n_groups),
+        sigma_offset_A=options.offset,
+        tau2_fudge=options.tau2_fudge,
         padding=float(options.pad),
     )
     progress = Progress(increment_px=options.incr_size)
@@ -121,8 +145,10 @@ def resume(options: Options) -> tuple[Options, classify.State]:
     found = read_iteration(options.continue_from)
     missing = [label for label in LABELS_OF_ANY_RUN if label not in found.optimiser]
     if missing:
-        raise InputError(f"{options.continue_from}: found no {missing[0]}, expected what every optimiser file has; it was cut short: "
-                         "copy it again, or continue from an earlier iteration")
+        raise InputError(
+            f"{options.continue_from}: found no {missing[0]}, expected what every optimiser file has; it was cut short: "
+            "copy it again, or continue from an earlier iteration"
+        )
     record = RunDir(root).options
     chosen = read_record(record, Options) if record.is_file() else {}
     pixel = found.model.pixel_size_A
@@ -135,14 +161,19 @@ def resume(options: Options) -> tuple[Options, classify.State]:
         model = replace(model, sigma_offset_A=options.offset)
     sampling = found.sampling
     asked = make_sampling(options, pixel)
-    if any(options.origin(name) == "user" for name in ("psi_step", "offset_range", "offset_step", "oversampling", "skip_align")):
+    if any(
+        options.origin(name) == "user"
+        for name in ("psi_step", "offset_range", "offset_step", "oversampling", "skip_align")
+    ):
         sampling = asked
     sampling = replace(sampling, oversampling=asked.oversampling, perturb_factor=asked.perturb_factor)
     dataset = found.dataset
     if not found.sampling_general and sampling is not asked and not options.is_given("psi_step"):
         # RELION writes none for iteration 0.
-        note = (f"{options.continue_from}: found no sampling file beside it, which tells the search's steps; going on with --psi_step "
-                f"{options.psi_step:g} --offset_range {options.offset_range:g} --offset_step {options.offset_step:g}; give the run's own")
+        note = (
+            f"{options.continue_from}: found no sampling file beside it, which tells the search's steps; going on with --psi_step "
+            f"{options.psi_step:g} --offset_range {options.offset_range:g} --offset_step {options.offset_step:g}; give the run's own"
+        )
         dataset = replace(dataset, input=replace(dataset.input, notes=(*dataset.input.notes, note)))
     return options, classify.State(dataset, model, sampling, found.progress)
 
@@ -153,7 +184,9 @@ def first_references(options: Options, model: Model) -> np.ndarray | None:
         return None
     images = read_references(options.ref, model.box, model.pixel_size_A)
     if len(images) not in (1, options.K):
-        raise InputError(f"--ref {options.ref}: found {len(images)} references, expected 1 or --K {options.K}; give --K {len(images)}")
+        raise InputError(
+            f"--ref {options.ref}: found {len(images)} references, expected 1 or --K {options.K}; give --K {len(images)}"
+        )
     return np.ascontiguousarray(np.broadcast_to(images, model.references.shape), np.float32)
 
 
@@ -164,23 +197,46 @@ def make_settings(options: Options, model: Model, references) -> Settings:
         mask, _ = read_mrc(options.solvent_mask)
         mask = np.asarray(mask, np.float32).squeeze()
         if mask.shape != (model.box, model.box) or mask.min() < -1e-6 or mask.max() > 1 + 1e-6:
-            raise InputError(f"--solvent_mask {options.solvent_mask}: found shape {mask.shape}, values {mask.min():g} to {mask.max():g}, "
-                             f"expected ({model.box}, {model.box}) and 0 to 1; rescale the mask")
+            raise InputError(
+                f"--solvent_mask {options.solvent_mask}: found shape {mask.shape}, values {mask.min():g} to {mask.max():g}, "
+                f"expected ({model.box}, {model.box}) and 0 to 1; rescale the mask"
+            )
     first = model.references if references is None else references  # a run that goes on has its references in its files
     one_map = model.n_classes > 1 and bool(first.any()) and bool((first == first[0]).all())
     return Settings(
-        particle_diameter_A=options.particle_diameter, mask_edge_px=options.maskedge, zero_mask=options.zero_mask, ctf=options.ctf,
-        intact_first_peak=options.ctf_intact_first_peak, phase_flipped=options.ctf_phase_flipped,
-        only_flip_phases=options.only_flip_phases, ctf_uncorrected_ref=options.ctf_uncorrected_ref, norm=options.do_norm,
-        scale=options.do_scale, adaptive_fraction=options.adaptive_fraction, max_significant=options.maxsig or 0,
-        min_sigma2_offset_A2=options.min_sigma2_offset, fix_sigma_noise=options.fix_sigma_noise,
-        fix_sigma_offset=options.fix_sigma_offset, fixed_tau2=read_tau2(options.tau, model) if options.tau else None,
-        minres_map=options.minres_map, flatten_solvent=options.flatten_solvent, solvent_mask=mask,
-        center_classes=options.center_classes, strict_highres_A=options.strict_highres_exp or 0.0,
-        strict_lowres_A=options.strict_lowres_exp or 0.0, coarse_size_px=options.coarse_size or 0, skip_align=options.skip_align,
-        skip_rotate=options.skip_rotate, first_iteration_cc=options.firstiter_cc, always_cc=options.always_cc,
-        one_reference_for_all=one_map, allow_coarser_sampling=options.allow_coarser_sampling, fast_subsets=options.fast_subsets,
-        skip_maximize=options.skip_maximize, ini_high_A=options.ini_high or 0.0, random_seed=options.random_seed,
+        particle_diameter_A=options.particle_diameter,
+        mask_edge_px=options.maskedge,
+        zero_mask=options.zero_mask,
+        ctf=options.ctf,
+        intact_first_peak=options.ctf_intact_first_peak,
+        phase_flipped=options.ctf_phase_flipped,
+        only_flip_phases=options.only_flip_phases,
+        ctf_uncorrected_ref=options.ctf_uncorrected_ref,
+        norm=options.do_norm,
+        scale=options.do_scale,
+        adaptive_fraction=options.adaptive_fraction,
+        max_significant=options.maxsig or 0,
+        min_sigma2_offset_A2=options.min_sigma2_offset,
+        fix_sigma_noise=options.fix_sigma_noise,
+        fix_sigma_offset=options.fix_sigma_offset,
+        fixed_tau2=read_tau2(options.tau, model) if options.tau else None,
+        minres_map=options.minres_map,
+        flatten_solvent=options.flatten_solvent,
+        solvent_mask=mask,
+        center_classes=options.center_classes,
+        strict_highres_A=options.strict_highres_exp or 0.0,
+        strict_lowres_A=options.strict_lowres_exp or 0.0,
+        coarse_size_px=options.coarse_size or 0,
+        skip_align=options.skip_align,
+        skip_rotate=options.skip_rotate,
+        first_iteration_cc=options.firstiter_cc,
+        always_cc=options.always_cc,
+        one_reference_for_all=one_map,
+        allow_coarser_sampling=options.allow_coarser_sampling,
+        fast_subsets=options.fast_subsets,
+        skip_maximize=options.skip_maximize,
+        ini_high_A=options.ini_high or 0.0,
+        random_seed=options.random_seed,
     )
 
 
@@ -191,7 +247,9 @@ def read_tau2(path: str, model: Model) -> np.ndarray:
             tau2 = np.atleast_1d(np.asarray(block.columns["rlnReferenceTau2"], float))
             if len(tau2) == model.n_shells:
                 return tau2
-            raise InputError(f"--tau {path}: found {len(tau2)} shells, expected {model.n_shells}, half the box and one; use one box size")
+            raise InputError(
+                f"--tau {path}: found {len(tau2)} shells, expected {model.n_shells}, half the box and one; use one box size"
+            )
     raise InputError(f"--tau {path}: found no column rlnReferenceTau2, expected one; give a model.star")
 
 
@@ -199,18 +257,37 @@ def image_source(options: Options, dataset: Dataset, root) -> ImageSource:
     """Reader of the particles' images."""
     particles = dataset.particles
     boxes = np.array([o.box for o in dataset.optics])[particles.optics]
-    return ImageSource(particles.image_file, particles.image_section, dataset.image_files, root, box=boxes, preread=options.preread_images,
-                       scratch_dir=options.scratch_dir, keep_free_scratch_GB=options.keep_free_scratch, keep_scratch=options.keep_scratch)
+    return ImageSource(
+        particles.image_file,
+        particles.image_section,
+        dataset.image_files,
+        root,
+        box=boxes,
+        preread=options.preread_images,
+        scratch_dir=options.scratch_dir,
+        keep_free_scratch_GB=options.keep_free_scratch,
+        keep_scratch=options.keep_scratch,
+    )
 
 
-def initialise(be, job: Job, options: Options, settings: Settings, state: classify.State, source, references) -> classify.State:
+def initialise(
+    be, job: Job, options: Options, settings: Settings, state: classify.State, source, references
+) -> classify.State:
     """Noise spectra, first references and the files of iteration 0."""
     if not options.dont_check_norm:
         check_background(options, settings, state.dataset, source)
     job.progress.line(noise_line(options.nr_parts_sigma2noise))
     told = set(state.dataset.quarantined)
-    state = classify.initialise(be, state, settings, source, n_noise=options.nr_parts_sigma2noise, references=references,
-                                use_blobs=not options.no_init_blobs, max_bad=options.max_bad_fraction)
+    state = classify.initialise(
+        be,
+        state,
+        settings,
+        source,
+        n_noise=options.nr_parts_sigma2noise,
+        references=references,
+        use_blobs=not options.no_init_blobs,
+        max_bad=options.max_bad_fraction,
+    )
     tell_quarantined(job, state.dataset, told)
     retire_earlier_run(job)
     write(job, options, state)
@@ -223,12 +300,14 @@ def retire_earlier_run(job: Job) -> None:
     for path in old:
         path.replace(f"{path}.old")
     if old:
-        job.warning(f"{old[-1]}: is of an earlier run with this --o, whose files are being replaced; its optimiser files now end in .old")
+        job.warning(
+            f"{old[-1]}: is of an earlier run with this --o, whose files are being replaced; its optimiser files now end in .old"
+        )
 
 
 def check_background(options: Options, settings: Settings, dataset: Dataset, source) -> None:
     """InputError where the first particles' background is far from mean 0 and standard deviation 1."""
-    first = np.flatnonzero(dataset.usable)[: 50]
+    first = np.flatnonzero(dataset.usable)[:50]
     first = first[dataset.particles.optics[first] == dataset.particles.optics[first[0]]] if len(first) else first
     images, bad = source.read(first)
     good = [i for i, index in enumerate(first) if int(index) not in bad]
@@ -240,7 +319,10 @@ def check_background(options: Options, settings: Settings, dataset: Dataset, sou
         return
     background = images[good][:, outside].astype(np.float64)
     mean, sd = background.mean(1), background.std(1)
-    if abs(np.median(mean / np.maximum(sd, 1e-30))) > BACKGROUND_MEAN or not BACKGROUND_SD[0] <= np.median(sd) <= BACKGROUND_SD[1]:
+    if (
+        abs(np.median(mean / np.maximum(sd, 1e-30))) > BACKGROUND_MEAN
+        or not BACKGROUND_SD[0] <= np.median(sd) <= BACKGROUND_SD[1]
+    ):
         raise InputError(
             f"{dataset.image_name(int(first[good[0]]))}: the background outside the particle's circle has mean {np.median(mean):.3g} and "
             f"standard deviation {np.median(sd):.3g}, expected 0 and 1; normalise the particles at extraction, check "
@@ -251,20 +333,32 @@ def check_background(options: Options, settings: Settings, dataset: Dataset, sou
 # The loop
 
 
-def iterations(be, comm, job: Job, options: Options, settings: Settings, state: classify.State, source) -> classify.State:
+def iterations(
+    be, comm, job: Job, options: Options, settings: Settings, state: classify.State, source
+) -> classify.State:
     """Iterate to the end, writing, logging and telling after each."""
     total = options.iter
     if total <= state.progress.iteration and options.continue_from:
-        job.warning(f"--iter {total}: found a run that has done {state.progress.iteration} iterations, expected more to do; "
-                    f"give --iter {state.progress.iteration + 1} or more to go on")
+        job.warning(
+            f"--iter {total}: found a run that has done {state.progress.iteration} iterations, expected more to do; "
+            f"give --iter {state.progress.iteration + 1} or more to go on"
+        )
     eta = RunEta([float(len(state.dataset))] * (total - state.progress.iteration))
     while state.progress.iteration < total:
         job.check_abort()
         began, before = time.perf_counter(), set(state.dataset.quarantined)
         n = classify.n_used(state, settings, state.progress.iteration + 1)
         with job.progress.bar(expectation_title(state.progress.iteration + 1, total), n) as bar:
-            state = classify.iterate(be, state, settings, source, comm, max_bad=options.max_bad_fraction, quantise=quantise,
-                                     advance=bar.advance)
+            state = classify.iterate(
+                be,
+                state,
+                settings,
+                source,
+                comm,
+                max_bad=options.max_bad_fraction,
+                quantise=quantise,
+                advance=bar.advance,
+            )
         mid = time.perf_counter()
         if comm.rank == 0:
             write(job, options, state)
@@ -284,23 +378,48 @@ def write(job: Job, options: Options, state: classify.State) -> None:
     settings = {}
     for name, field in Options.model_fields.items():
         saved = field.json_schema_extra["saved"]
-        if saved and saved[0] == "optimiser" and flag_of(name, field) not in ("o", "iter", "random_seed", "oversampling", "incr_size"):
+        if (
+            saved
+            and saved[0] == "optimiser"
+            and flag_of(name, field) not in ("o", "iter", "random_seed", "oversampling", "incr_size")
+        ):
             settings[saved[1]] = getattr(options, name)
     settings["rlnDoCorrectNorm"], settings["rlnDoCorrectScale"] = options.do_norm, options.do_scale
-    write_iteration(job.dir.root, state.model, state.sampling, state.progress, state.dataset, settings, unmasked=state.unmasked,
-                    command=command_line(), program=f"vitreous {__version__}")
+    write_iteration(
+        job.dir.root,
+        state.model,
+        state.sampling,
+        state.progress,
+        state.dataset,
+        settings,
+        unmasked=state.unmasked,
+        command=command_line(),
+        program=f"vitreous {__version__}",
+    )
 
 
 def log_iteration(job: Job, options: Options, state: classify.State, left_s: float) -> None:
     """One event with all numbers, one line with those that a user watches."""
     model, progress = state.model, state.progress
     job.log.event(
-        "iteration", iteration=progress.iteration, resolution_A=model.current_resolution_A, current_size_px=model.current_size_px,
-        coarse_size_px=state.coarse_size_px, p_max=model.average_p_max, n_significant=state.n_significant,
-        log_likelihood=model.log_likelihood, change_angle_deg=progress.change_angle_deg, change_offset_A=progress.change_offset_A,
-        change_class=progress.change_class, sigma_offset_A=model.sigma_offset_A, class_weight=model.class_weight,
-        class_resolution_A=model.class_resolution_A, class_accuracy_deg=model.accuracy_rotation_deg,
-        class_accuracy_A=model.accuracy_shift_A, seconds=state.seconds, peak_memory_bytes=peak_bytes(),
+        "iteration",
+        iteration=progress.iteration,
+        resolution_A=model.current_resolution_A,
+        current_size_px=model.current_size_px,
+        coarse_size_px=state.coarse_size_px,
+        p_max=model.average_p_max,
+        n_significant=state.n_significant,
+        log_likelihood=model.log_likelihood,
+        change_angle_deg=progress.change_angle_deg,
+        change_offset_A=progress.change_offset_A,
+        change_class=progress.change_class,
+        sigma_offset_A=model.sigma_offset_A,
+        class_weight=model.class_weight,
+        class_resolution_A=model.class_resolution_A,
+        class_accuracy_deg=model.accuracy_rotation_deg,
+        class_accuracy_A=model.accuracy_shift_A,
+        seconds=state.seconds,
+        peak_memory_bytes=peak_bytes(),
     )
     taken = sum(state.seconds.values())
     left = f", about {duration(left_s)} left" if progress.iteration < options.iter else ""
@@ -322,22 +441,38 @@ def tell_notes(job: Job, dataset: Dataset) -> None:
 
 def tell_quarantined(job: Job, dataset: Dataset, known: set[int]) -> None:
     """Particles newly set aside: each in the log, the first few on the screen."""
-    position = {int(row): i for i, row in enumerate(dataset.particles.row)} if len(dataset.quarantined) > len(known) else {}
+    position = (
+        {int(row): i for i, row in enumerate(dataset.particles.row)} if len(dataset.quarantined) > len(known) else {}
+    )
     new = [row for row in dataset.quarantined if row not in known]
     for row in new:
         job.log.event("quarantined", image=dataset.image_name(position[row]), cause=dataset.quarantined[row])
     if new:
         first = f"{dataset.image_name(position[new[0]])} ({dataset.quarantined[new[0]]})"
-        job.progress.warning(f"{len(new)} particles cannot be used and are left out, the first is {first}; all are in {job.dir.log}")
+        job.progress.warning(
+            f"{len(new)} particles cannot be used and are left out, the first is {first}; all are in {job.dir.log}"
+        )
 
 
 def tell_memory(be, job: Job, options: Options, state: classify.State, settings: Settings) -> dict[str, int]:
     """Print the predicted peak at full resolution; InputError where even the first iteration does not fit."""
     model, sampling = state.model, state.sampling
-    predict = lambda size: forecast(state.dataset, model, sampling, size, coarse_size(model, sampling, settings, size),
-                                    preread=options.preread_images, n_threads=be.n_threads)
+    predict = lambda size: forecast(
+        state.dataset,
+        model,
+        sampling,
+        size,
+        coarse_size(model, sampling, settings, size),
+        preread=options.preread_images,
+        n_threads=be.n_threads,
+    )
     shrink = "give fewer classes (--K), a coarser --psi_step, or smaller images"
-    first = min(model.box, 2 * (round(0.07 * model.box) + options.incr_size) if not options.continue_from else current_size(model, state.progress))
+    first = min(
+        model.box,
+        2 * (round(0.07 * model.box) + options.incr_size)
+        if not options.continue_from
+        else current_size(model, state.progress),
+    )
     check_memory(predict(first), shrink)
     parts = predict(model.box)
     try:
@@ -358,20 +493,39 @@ def write_report(be, job: Job, options: Options, state: classify.State, parts: d
     dataset = state.dataset
     events = {event["iteration"]: event for event in read_events(job.dir.log, "iteration")}
     position = {int(row): i for i, row in enumerate(dataset.particles.row)}
-    page = class2d_report(Class2dRun(
-        f"2D classification: {job.dir.root}", value_rows(options),
-        [events[i] for i in sorted(events) if i <= state.progress.iteration], state.model, columns_of(dataset.particles, dataset.usable),
-        inputs={"particles": options.particles or options.continue_from, "number of particles": len(dataset),
-                "micrographs": len(dataset.sources), "box": f"{state.model.box} px", "pixel size": f"{state.model.pixel_size_A:g} A"},
-        machine={"command": command_line(), "version": f"vitreous {__version__}", "arithmetic": f"{be.name}, {be.lib.__name__}",
-                 "threads": be.n_threads, "random seed": options.random_seed, "finished": time.strftime("%Y-%m-%d %H:%M")},
-        memory_bytes=parts, peak_bytes=peak_bytes(),
-        quarantined=[(dataset.image_name(position[row]), cause) for row, cause in dataset.quarantined.items()],
-        class_images=state.unmasked if options.flatten_solvent else None,
-    ))
+    page = class2d_report(
+        Class2dRun(
+            f"2D classification: {job.dir.root}",
+            value_rows(options),
+            [events[i] for i in sorted(events) if i <= state.progress.iteration],
+            state.model,
+            columns_of(dataset.particles, dataset.usable),
+            inputs={
+                "particles": options.particles or options.continue_from,
+                "number of particles": len(dataset),
+                "micrographs": len(dataset.sources),
+                "box": f"{state.model.box} px",
+                "pixel size": f"{state.model.pixel_size_A:g} A",
+            },
+            machine={
+                "command": command_line(),
+                "version": f"vitreous {__version__}",
+                "arithmetic": f"{be.name}, {be.lib.__name__}",
+                "threads": be.n_threads,
+                "random seed": options.random_seed,
+                "finished": time.strftime("%Y-%m-%d %H:%M"),
+            },
+            memory_bytes=parts,
+            peak_bytes=peak_bytes(),
+            quarantined=[(dataset.image_name(position[row]), cause) for row, cause in dataset.quarantined.items()],
+            class_images=state.unmasked if options.flatten_solvent else None,
+        )
+    )
     with atomic_write(job.dir.report) as file:
         file.write(page.encode())
-    job.progress.line(f" Report: {job.dir.report}   classes: {job.dir.iteration_file(state.progress.iteration, 'classes.mrcs')}   "
-                      f"peak memory {human(peak_bytes())}")
+    job.progress.line(
+        f" Report: {job.dir.report}   classes: {job.dir.iteration_file(state.progress.iteration, 'classes.mrcs')}   "
+        f"peak memory {human(peak_bytes())}"
+    )
     job.log.event("report", path=str(job.dir.report), seconds=time.perf_counter() - began)
     return job.dir.report

@@ -4,6 +4,7 @@
 // pose_children[p, :], those of coarse shift t the fine shifts t * n_per_shift + (0 .. n_per_shift - 1).
 // Weights at least as large as the threshold of `fraction` of the mass are kept, and divided by their sum.
 //   start (n_img + 1), pose, shift: coarse samples as score_coarse gives them (sorted by pose)
+//   sample_prior (n_sample): log prior of each coarse sample, which its children inherit; empty = none
 //   phases (n_shift_fine, 2, n_k), shift_prior (n_img, n_class, n_shift_fine), pose_prior (n_pose_fine)
 // Result: kept points of image i are start[i] .. start[i+1], sorted by pose, then shift, with their weights;
 // best_pose, best_shift, p_max (largest weight / sum of all), log_evidence (log of the sum of all w); -1 where there is none.
@@ -35,6 +36,7 @@ struct FineProblem {
   View<const std::int32_t, 2> pose_children;
   View<const idx, 1> start;
   View<const std::int32_t, 1> pose, shift;
+  View<const float, 1> sample_prior;
   idx n_per_shift;
   double fraction;
   bool correlation;

@@ -1,0 +1,347 @@
+"""Expectation with 3D references: global search with shared slices, local search in windows. Source: docs/equations.md#score"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from vitreous import kernels, kernels_volume
+from vitreous.engine import em, orientations
+from vitreous.engine.orientations import OrientationGrid
+from vitreous.engine.plan import Bank, Geometry, Plan, log_class_prior
+from vitreous.engine.reconstruct3d import reference_transform
+from vitreous.engine.schedule import coarse_size, current_size
+from vitreous.engine.settings import Settings
+from vitreous.model.rotation import angular_distance_deg, euler_to_matrix, matrix_to_euler
+from vitreous.model.state import Model, Progress, Sampling
+from vitreous.model.symmetry import Symmetry
+from vitreous.model.volume import VolumeLattice
+
+
+@dataclass
+class Plan3D(Plan):
+    """One iteration's plan for one half-set (or all particles): as in 2D, with orientation grids and volumes."""
+
+    symmetry: Symmetry = field(default_factory=lambda: Symmetry("C1"))
+    direction_weight: np.ndarray | None = None  # (K, n_dir) prior of class and direction in a global search
+
+    @property
+    def local(self) -> bool:
+        return self.sampling.sigma_deg > 0
+
+    def slice_matrices(self, matrices, geometry: Geometry) -> np.ndarray:
+        """(n, 3, 2) float32: image frequency -> padded samples of the reference, A^-1 M scaled, of orientations."""
+        scale = geometry.ratio * self.lattice.ratio
+        return np.ascontiguousarray(
+            scale * np.swapaxes(matrices, 1, 2)[:, :, :2] @ np.array(geometry.optics.magnification), np.float32
+        )
+
+
+@dataclass
+class Accumulator3D(em.Accumulator):
+    """As in 2D; the sums are volumes."""
+
+    sums: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))  # (K, ny, ny, nx, 3)
+    directions: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (K, n_dir) weights of coarse directions
+
+    @classmethod
+    def empty(cls, plan: Plan3D) -> Accumulator3D:
+        k, g, s = plan.model.n_classes, len(plan.model.sigma2_noise), plan.model.n_shells
+        n_groups = len(plan.model.group_scale)
+        return cls(
+            np.zeros(0),
+            np.zeros(0),
+            {},
+            np.zeros((g, s)),
+            np.zeros((g, s)),
+            np.zeros(k),
+            np.zeros((k, 2)),
+            0.0,
+            0.0,
+            np.zeros(n_groups),
+            np.zeros(n_groups),
+            0.0,
+            0.0,
+            0.0,
+            np.zeros(3),
+            0,
+            sums=np.zeros((k, *plan.lattice.shape, 3), np.float32),
+            directions=np.zeros((k, plan.coarse.n_dir)),
+        )
+
+
+@dataclass
+class Rows3D(em.Rows):
+    """As in 2D, with three angles."""
+
+    euler_deg: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+
+
+def make_plan(
+    be,
+    model: Model,
+    sampling: Sampling,
+    progress: Progress,
+    settings: Settings,
+    symmetry: Symmetry,
+    direction_weight=None,
+    size: int | None = None,
+) -> Plan3D:
+    """Plan of the iteration ``progress.iteration``; ``size`` overrides the Fourier box (the last, joined iteration)."""
+    size = current_size(model, progress) if size is None else size
+    coarse_px = coarse_size_3d(model, sampling, settings, size)
+    coarse, fine = orientations.coarse_and_fine(be, sampling, symmetry, model.n_classes)
+    lattice = VolumeLattice(model.box, model.padding, size / 2)
+    low_cut = model.box * model.pixel_size_A / settings.strict_lowres_A if settings.strict_lowres_A > 0 else 0
+    parts = [reference_transform(v, lattice, be.n_threads, low_cut_px=round(low_cut)) for v in model.references]
+    if direction_weight is None or direction_weight.shape != (model.n_classes, coarse.n_dir):
+        direction_weight = np.repeat(model.class_weight[:, None] / coarse.n_dir, coarse.n_dir, 1)
+    return Plan3D(
+        model,
+        sampling,
+        settings,
+        progress.iteration,
+        size,
+        coarse_px,
+        coarse,
+        fine,
+        len(fine.psi_deg) // len(coarse.psi_deg),
+        len(fine.shifts_A) // len(coarse.shifts_A),
+        lattice,
+        np.stack([ft for ft, _ in parts]),
+        np.stack([power for _, power in parts]),
+        symmetry=symmetry,
+        direction_weight=direction_weight,
+    )
+
+
+def resampled(be, plan: Plan3D, sampling: Sampling) -> Plan3D:
+    """The plan with another sampling; the size of the coarse pass stays."""
+    coarse, fine = orientations.coarse_and_fine(be, sampling, plan.symmetry, plan.model.n_classes)
+    direction_weight = plan.direction_weight
+    if direction_weight.shape[1] != coarse.n_dir:
+        direction_weight = np.repeat(plan.model.class_weight[:, None] / coarse.n_dir, coarse.n_dir, 1)
+    return replace(
+        plan,
+        sampling=sampling,
+        coarse=coarse,
+        fine=fine,
+        n_child_psi=len(fine.psi_deg) // len(coarse.psi_deg),
+        n_child_shift=len(fine.shifts_A) // len(coarse.shifts_A),
+        direction_weight=direction_weight,
+        banks={},
+        phases={},
+    )
+
+
+def coarse_size_3d(model: Model, sampling: Sampling, settings: Settings, size: int) -> int:
+    """Box in Fourier space of the coarse pass: what the coarse angular step can resolve, with less margin than in 2D."""
+    if settings.strict_highres_A > 0 or sampling.oversampling == 0:
+        return coarse_size(model, sampling, settings, size)
+    arc_A = sampling.psi_step_deg / 360 * np.pi * settings.particle_diameter_A
+    coarse = 2 * int(np.ceil(model.box * model.pixel_size_A / (arc_A / 1.2)))
+    return max(2, min(coarse, settings.coarse_size_px or coarse, size))
+
+
+def make_bank(be, plan: Plan3D, geometry: Geometry, grid: OrientationGrid, rows, n_k: int, prior) -> Bank:
+    """Slices at some rows of a grid. The poses of the bank are these rows, and these rows turned.
+
+    Parameters
+    ----------
+    rows : (n,) int64 rows of the grid, ascending
+    prior : (2 n,) float32 log prior of the bank's poses
+    """
+    i_class = grid.split(rows)[0].astype(np.int32)
+    matrix = plan.slice_matrices(grid.matrices(rows), geometry)
+    kx, ky = (np.ascontiguousarray(k[:n_k], np.float32) for k in (geometry.band.kx, geometry.band.ky))
+    slices = kernels_volume.project3d(be, plan.reference_ft, i_class, matrix, kx, ky, plan.lattice.reach)
+    if geometry.gain != 1:
+        slices *= np.float32(geometry.gain)
+    return Bank(slices, i_class, matrix, prior)
+
+
+def gather_rows(grid: OrientationGrid, pose):
+    """Distinct rows of some poses, and each pose's number in a bank of these rows."""
+    turned, row = np.divmod(pose, grid.n_row)
+    rows, place = np.unique(row, return_inverse=True)
+    return rows, (place + turned * len(rows)).astype(np.int32)
+
+
+def scoring_weights(data: em.Prepared) -> np.ndarray:
+    """1 / (2 sigma^2) without the origin and beyond the limit of the fine pass."""
+    weights = data.half_inv_var.copy()
+    weights[0] = 0
+    weights[data.geometry.n_fine :] = 0
+    return weights
+
+
+def coarse_global(be, plan: Plan3D, batch: em.Batch, data: em.Prepared):
+    """Significant samples of the whole coarse grid."""
+    geometry, grid, settings = data.geometry, plan.coarse, plan.settings
+    key = (*geometry.key, "coarse")
+    if key not in plan.banks:
+        weight = plan.direction_weight / len(grid.psi_deg)
+        prior = np.repeat(log_class_prior(weight.ravel()), grid.n_half)
+        plan.banks[key] = make_bank(
+            be, plan, geometry, grid, np.arange(grid.n_row), geometry.n_coarse, np.tile(prior, 2).astype(np.float32)
+        )
+    bank = plan.banks[key]
+    phases, _ = plan.shift_phases(be, geometry, "coarse")
+    return kernels.score_coarse(
+        be,
+        bank.slices,
+        bank.row_class,
+        bank.pose_prior,
+        em.log_shift_prior(plan, batch, grid.shifts_A),
+        data.masked,
+        data.model_ctf,
+        scoring_weights(data)[: geometry.n_coarse],
+        phases,
+        batch.only_class,
+        fraction=settings.adaptive_fraction,
+        max_count=settings.max_significant,
+        correlation=plan.correlation,
+    )[:3]
+
+
+def coarse_local(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
+    """Significant samples of the coarse grid in a window around each particle's orientation, and their prior."""
+    geometry, grid, n_shift = data.geometry, plan.coarse, len(plan.coarse.shifts_A)
+    start, pose, prior = orientations.window(grid, own, plan.sampling.sigma_deg, plan.symmetry)
+    rows, in_bank = gather_rows(grid, pose)
+    bank = make_bank(be, plan, geometry, grid, rows, geometry.n_coarse, np.zeros(2 * len(rows), np.float32))
+    i_class = grid.split(pose)[0]
+    prior = prior + log_class_prior(plan.model.class_weight)[i_class].astype(np.float32)
+    order = np.concatenate([s + np.argsort(in_bank[s:e], kind="stable") for s, e in zip(start[:-1], start[1:])])
+    phases, _ = plan.shift_phases(be, geometry, "coarse")
+    samples = (
+        start * n_shift,
+        np.repeat(in_bank[order], n_shift),
+        np.tile(np.arange(n_shift, dtype=np.int32), len(pose)),
+    )
+    found = kernels.score_fine(
+        be,
+        bank.slices,
+        bank.row_class,
+        bank.pose_prior,
+        em.log_shift_prior(plan, batch, grid.shifts_A),
+        data.masked,
+        data.model_ctf,
+        scoring_weights(data)[: geometry.n_coarse],
+        phases,
+        np.arange(2 * len(rows), dtype=np.int32)[:, None],
+        samples,
+        n_per_shift=1,
+        sample_prior=np.repeat(prior[order], n_shift),
+        fraction=plan.settings.adaptive_fraction,
+        correlation=plan.correlation,
+    )
+    kept_start, kept_bank, kept_shift = found[:3]
+    turned, place = np.divmod(kept_bank, len(rows))
+    kept_pose = rows[place] + turned * grid.n_row
+    # each kept sample's own prior, found by its pose among those of its window
+    particle = np.repeat(np.arange(len(own)), np.diff(kept_start))
+    key = np.repeat(np.arange(len(own)), np.diff(start)) * (2 * grid.n_row) + pose
+    kept_prior = prior[np.searchsorted(key, particle * (2 * grid.n_row) + kept_pose)]
+    order = np.lexsort((kept_shift, kept_pose, particle))
+    return (kept_start, kept_pose[order].astype(np.int32), kept_shift[order]), kept_prior[order]
+
+
+def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sample_prior):
+    """Posterior over the children of the coarse samples; returns it, the bank of its rows and these rows."""
+    start, pose, shift = samples
+    geometry, fine = data.geometry, plan.fine
+    parents, parent_of = np.unique(pose, return_inverse=True)
+    child = orientations.children(plan.coarse, fine, parents)
+    rows, in_bank = gather_rows(fine, child.ravel())
+    prior = np.zeros(2 * len(rows), np.float32)
+    if sample_prior is None:
+        weight = plan.direction_weight / (fine.n_dir // plan.coarse.n_dir * len(fine.psi_deg))
+        i_class, i_dir, _ = fine.split(rows)
+        prior = np.tile(log_class_prior(weight[i_class, i_dir // (fine.n_dir // plan.coarse.n_dir)]), 2).astype(
+            np.float32
+        )
+    bank = make_bank(be, plan, geometry, fine, rows, len(geometry.band), prior)
+    phases, _ = plan.shift_phases(be, geometry, "fine")
+    posterior = kernels.score_fine(
+        be,
+        bank.slices,
+        bank.row_class,
+        bank.pose_prior,
+        em.log_shift_prior(plan, batch, fine.shifts_A),
+        data.masked,
+        data.model_ctf,
+        scoring_weights(data),
+        phases,
+        in_bank.reshape(child.shape),
+        (start, parent_of.astype(np.int32), shift),
+        n_per_shift=plan.n_child_shift,
+        sample_prior=sample_prior,
+        fraction=plan.settings.adaptive_fraction,
+        correlation=plan.correlation,
+    )
+    return posterior, bank, rows
+
+
+def expect(be, plan: Plan3D, batch: em.Batch, acc: Accumulator3D, euler_deg) -> Rows3D:
+    """Posterior of a batch; its sums go into the accumulator.
+
+    Parameters
+    ----------
+    euler_deg : (n, 3) float64      present orientations of the batch's particles
+    """
+    data = em.prepare(be, plan, batch)
+    own = euler_to_matrix(euler_deg)
+    if plan.local:
+        samples, sample_prior = coarse_local(be, plan, batch, data, own)
+    else:
+        samples, sample_prior = coarse_global(be, plan, batch, data), None
+    posterior, bank, rows = fine_pass(be, plan, batch, data, samples, sample_prior)
+    best_pose, best_shift, p_max, evidence = posterior[4:]
+    failed = best_pose < 0
+    turned, place = np.divmod(np.maximum(best_pose, 0), max(len(rows), 1))
+    pose = rows[place] + turned * plan.fine.n_row
+    found = plan.fine.matrices(pose)
+    used = ~failed
+    new_euler = np.where(used[:, None], matrix_to_euler(found), euler_deg)
+    shift_A = np.where(used[:, None], batch.shift_A + plan.fine.shifts_A[np.maximum(best_shift, 0)], batch.shift_A)
+    residual = add_sums(be, plan, batch, data, bank, rows, posterior, acc)
+    norm = batch.norm
+    if plan.settings.norm and not plan.correlation:
+        norm = np.where(
+            used, batch.norm / plan.model.average_norm * np.sqrt(2 * np.maximum(residual.sum(1), 0)), batch.norm
+        )
+    likelihood = evidence if plan.correlation else evidence + em.log_likelihood_constant(plan, batch, data)
+    out = Rows3D(
+        batch.index,
+        new_euler[:, 2],
+        shift_A,
+        np.where(used, plan.fine.split(pose)[0] + 1, batch.class_number).astype(np.int32),
+        norm,
+        np.where(used, likelihood, 0),
+        p_max.astype(float),
+        np.diff(samples[0]).astype(np.int32),
+        failed,
+        euler_deg=new_euler,
+    )
+    em.add_statistics(batch, out, acc)
+    turned_deg = angular_distance_deg(own, euler_to_matrix(new_euler), plan.symmetry.rotations)
+    acc.changes[0] += turned_deg[used].sum() - np.abs((out.psi_deg - batch.psi_deg + 180) % 360 - 180)[used].sum()
+    return out
+
+
+def add_sums(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, bank: Bank, rows, posterior, acc: Accumulator3D):
+    """Posterior sums of a batch into the accumulator's volumes; (n, S) per-shell residuals."""
+    sums = np.zeros_like(bank.slices), np.zeros_like(bank.slices[:, 0])
+    residual = em.add_statistical_sums(be, plan, batch, data, bank, posterior, sums, acc)
+    geometry = data.geometry
+    kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))
+    values, weights = sums
+    if geometry.gain != 1:
+        values, weights = values * np.float32(geometry.gain), weights * np.float32(geometry.gain**2)
+    kernels_volume.backproject3d(be, values, weights, bank.row_class, bank.matrix, kx, ky, plan.lattice.reach, acc.sums)
+    row_weight = np.bincount(posterior[1] % len(rows), posterior[3], len(rows))
+    i_class, i_dir, _ = plan.fine.split(rows)
+    np.add.at(acc.directions, (i_class, i_dir // (plan.fine.n_dir // plan.coarse.n_dir)), row_weight)
+    return residual

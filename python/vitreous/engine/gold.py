@@ -1,0 +1,183 @@
+"""Maximisation with 3D references: gold-standard halves, or K classes. Source: docs/equations.md#wiener, #fsc"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from vitreous.engine import fsc as correlations
+from vitreous.engine.em3d import Accumulator3D, Plan3D
+from vitreous.engine.maximise import class_statistics, update_parameters
+from vitreous.engine.reconstruct3d import Reconstruction, add_friedel_mates, reconstruct, shell_mean_weight, symmetrise
+from vitreous.engine.settings import Settings
+from vitreous.model.masks import soft_sphere
+from vitreous.model.state import Model
+from vitreous.model.volume import VolumeLattice
+
+# The correlation of two halves is kept away from 0 and 1, where the signal-to-noise ratio is 0 or infinite.
+LEAST_FSC, MOST_FSC = 0.001, 0.999
+
+
+def downsampled(sums, lattice: VolumeLattice) -> np.ndarray:
+    """(box, box, box // 2 + 1) complex64: data over weight averaged into the samples of the unpadded box, for the FSC.
+
+    The mates of the plane kx = 0 must be added.
+    """
+    box, ratio, nx = lattice.box, lattice.ratio, lattice.nx
+    half = box // 2
+    to_sample = lambda k: np.sign(k) * np.floor(np.abs(k) / ratio + 0.5)
+    k = to_sample(np.arange(1 - nx, nx)).astype(int)
+    kx = to_sample(np.arange(nx)).astype(int)
+    total = np.zeros((box, box, half + 1, 3), np.float64)
+    keep = np.abs(k) <= half - 1
+    keep_x = kx <= half - 1
+    rows = k[keep] % box
+    for i in np.flatnonzero(keep):
+        part = sums[i][keep][:, keep_x].astype(np.float64)
+        along_x = np.zeros((part.shape[0], half + 1, 3))
+        np.add.at(along_x, (slice(None), kx[keep_x]), part)
+        plane = np.zeros((box, half + 1, 3))
+        np.add.at(plane, rows, along_x)
+        total[k[i] % box] += plane
+    weight = total[..., 2]
+    return np.where(weight > 0, (total[..., 0] + 1j * total[..., 1]) / np.where(weight > 0, weight, 1), 0)
+
+
+def half_map_fsc(sums, lattice: VolumeLattice, radius_px: float) -> np.ndarray:
+    """(S,) FSC of two half-sets' sums, unmasked; 1 at the origin and 0 beyond the radius."""
+    a, b = (downsampled(s, lattice) for s in sums)
+    curve = correlations.shell_correlation(a, b, (lattice.box,) * 3)
+    curve[0] = 1
+    curve[int(radius_px) + 1 :] = 0
+    return curve
+
+
+def join_low_resolution(sums, lattice: VolumeLattice, shell: int) -> None:
+    """Give both halves the mean of their sums within a shell, so that their orientations cannot drift apart."""
+    for i in range(lattice.ny):
+        inside = lattice.distance(i) <= shell * lattice.ratio
+        mean = 0.5 * (sums[0][i][inside] + sums[1][i][inside])
+        sums[0][i][inside] = mean
+        sums[1][i][inside] = mean
+
+
+def tau2_of_fsc(curve, sigma2_reference, tau2_fudge: float, joined: bool):
+    """Prior variance and SSNR of each shell from the FSC: SSNR = T f / (1 - f); f of the whole set where halves are joined."""
+    f = np.clip(curve, LEAST_FSC, MOST_FSC)
+    if joined:
+        f = np.sqrt(2 * f / (1 + f))
+    ssnr = tau2_fudge * f / (1 - f)
+    return ssnr * sigma2_reference, ssnr
+
+
+def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_A: float, last: bool, fsc=None):
+    """New models of both halves.
+
+    Parameters
+    ----------
+    join_A : resolution down to which the halves share their sums; 0 = nowhere
+    last : the joined iteration: one map from both halves to the limit of sampling, not flattened
+    fsc : (S,) to use in place of the unmasked one
+
+    Returns
+    -------
+    two Models, (S,) FSC, and the two unregularised maps of the halves where ``last``
+    """
+    lattice, settings = plans[0].lattice, plans[0].settings
+    model = plans[0].model
+    sums = [acc.sums[0] for acc in accs]
+    completed = [_completed(be, s, plan) for s, plan in zip(sums, plans)]
+    unfil = []
+    if last:
+        unfil = [reconstruct(be, s.copy(), lattice, symmetry=plans[0].symmetry).volume for s in sums]
+    if join_A > 0:
+        limit = max(join_A, model.current_resolution_A if np.isfinite(model.current_resolution_A) else join_A)
+        shell = min(math.ceil(model.box * model.pixel_size_A / limit), int(lattice.radius_px))
+        for pair in (sums, completed):
+            join_low_resolution(pair, lattice, shell)
+    curve = half_map_fsc(completed, lattice, plans[0].size / 2) if fsc is None else fsc
+    if last:
+        both = sums[0] + sums[1]
+        sums = [both, both]
+        completed = [completed[0] + completed[1]] * 2
+    models, result = [], None
+    for i, (plan, acc) in enumerate(zip(plans, accs)):
+        if result is None or not last:  # the joined map is made once
+            tau2, ssnr = tau2_of_fsc(curve, _sigma2(completed[i], lattice), plan.model.tau2_fudge, last)
+            result = reconstruct(
+                be, sums[i].copy(), lattice, symmetry=plan.symmetry, tau2=tau2, minres_map=settings.minres_map
+            )
+        new = replace(update_parameters(plan, acc), class_offset_A=np.zeros((1, 2)))
+        volume = (
+            result.volume
+            if last or not settings.flatten_solvent
+            else result.volume * solvent_mask(plan.model, settings)
+        )
+        new = replace(
+            new,
+            references=volume[None],
+            tau2=tau2[None],
+            data_vs_prior=ssnr[None],
+            sigma2_reference=result.sigma2[None],
+            fourier_coverage=result.coverage[None],
+            current_size_px=plan.size,
+        )
+        models.append(replace(new, **class_statistics(new)))
+    return models, curve, unfil
+
+
+def _completed(be, sums, plan: Plan3D):
+    """A copy of the sums with mates and symmetry, for the FSC."""
+    copy = sums.copy()
+    add_friedel_mates(copy)
+    return symmetrise(be, copy, plan.lattice, plan.symmetry)
+
+
+def _sigma2(sums, lattice: VolumeLattice) -> np.ndarray:
+    """(S,) variance per component of what was averaged: 1 / (oc mean weight)."""
+    mean = shell_mean_weight(sums, lattice)
+    return np.where(mean > 0, 1 / np.where(mean > 0, lattice.ratio**3 * mean, 1), 0)
+
+
+def maximise_classes(be, plan: Plan3D, acc: Accumulator3D) -> Model:
+    """New model of a classification into K maps; tau2 is the power of the references, as in 2D."""
+    settings = plan.settings
+    tau2 = (
+        plan.reference_power
+        if settings.fixed_tau2 is None
+        else np.broadcast_to(settings.fixed_tau2, plan.reference_power.shape)
+    )
+    results: list[Reconstruction] = [
+        reconstruct(
+            be,
+            s,
+            plan.lattice,
+            symmetry=plan.symmetry,
+            tau2=t,
+            tau2_fudge=plan.model.tau2_fudge,
+            minres_map=settings.minres_map,
+        )
+        for s, t in zip(acc.sums, tau2)
+    ]
+    mask = solvent_mask(plan.model, settings) if settings.flatten_solvent else 1
+    column = lambda name: np.stack([getattr(r, name) for r in results])
+    new = replace(
+        update_parameters(plan, acc),
+        class_offset_A=np.zeros((plan.model.n_classes, 2)),
+        references=np.ascontiguousarray(column("volume") * mask, np.float32),
+        tau2=np.array(tau2),
+        data_vs_prior=column("data_vs_prior"),
+        sigma2_reference=column("sigma2"),
+        fourier_coverage=column("coverage"),
+        current_size_px=plan.size,
+    )
+    return replace(new, **class_statistics(new))
+
+
+def solvent_mask(model: Model, settings: Settings) -> np.ndarray:
+    """(box, box, box) float32: the user's mask, or a soft sphere of the particle's diameter."""
+    if settings.solvent_mask is not None:
+        return settings.solvent_mask
+    return soft_sphere(model.box, settings.particle_diameter_A / (2 * model.pixel_size_A), settings.mask_edge_px)

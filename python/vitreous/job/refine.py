@@ -1,0 +1,287 @@
+"""The loop of 3D refinement and classification: gold-standard halves or K maps, with automatic sampling and convergence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from vitreous.engine import accuracy, em, em3d, fsc, gold, initial, schedule, schedule3d
+from vitreous.engine.reconstruct3d import reconstruct, reference_transform
+from vitreous.engine.settings import Settings
+from vitreous.job import batches
+from vitreous.job.classify import Clock, State, first_particles, quarantine, random_classes
+from vitreous.model import sampling as grids
+from vitreous.model.dataset import Dataset
+from vitreous.model.rotation import euler_to_matrix
+from vitreous.model.state import Model, Refinement, Sampling
+from vitreous.model.symmetry import Symmetry
+from vitreous.model.volume import VolumeLattice
+
+# Particles whose orientations stand for all in the accuracy estimate, and whose mean squared CTF does.
+N_ORIENTATIONS, N_CTF = 30, 100
+# Bytes of a slice's Fourier pixel in a piece's bank: two planes, their sums, and the weight.
+BANK_BYTES_PER_PIXEL = 20
+BANK_BYTES = 1 << 30
+
+
+def initialise(be, state: Refinement, settings: Settings, source, *, n_noise: int, max_bad: float) -> Refinement:
+    """Noise spectra from the first particles; tau2, SSNR and resolution of the first references."""
+    model = state.models[0]
+    flat = replace(model, references=np.zeros((1, model.box, model.box), np.float32), class_weight=np.ones(1))
+    two_d = State(state.dataset, flat, Sampling(30.0, 0.0, 1.0, 0), state.progress)
+    size = initial.start_size(model.box, model.pixel_size_A, settings.ini_high_A)
+    plan = initial.start_plan(flat, two_d.sampling, settings, size)
+    noise, bad_of_all = initial.NoiseSum(len(state.dataset.optics), model.n_shells), {}
+    chosen = first_particles(state.dataset, n_noise, 5, settings.random_seed)
+    for indices, images, bad in batches.read(state.dataset, source, batches.split(state.dataset, chosen)):
+        bad_of_all |= bad
+        if len(indices):
+            noise.add(be, plan, batches.make_batch(state.dataset, indices, images))
+    dataset = quarantine(state.dataset, bad_of_all, max_bad)
+    spectra = noise.spectra()
+    models = [start_priors(be, replace(m, sigma2_noise=spectra), len(dataset)) for m in state.models]
+    resolution_A, progress = resolution(models[0], state.progress, settings, len(models))
+    models = [replace(m, current_resolution_A=resolution_A) for m in models]
+    return replace(state, dataset=dataset, models=models, progress=progress)
+
+
+def start_priors(be, model: Model, n_particles: int) -> Model:
+    """tau2 and SSNR of given references, for the first resolution where no --ini_high tells it."""
+    lattice = VolumeLattice(model.box, model.padding, model.box / 2)
+    power = np.stack([reference_transform(v, lattice, be.n_threads)[1] for v in model.references])
+    per_shell = np.maximum(2 * np.arange(model.n_shells), 1)
+    ssnr = (
+        power * n_particles * model.class_weight[:, None] / (model.sigma2_noise.mean(0) * per_shell) * model.tau2_fudge
+    )
+    return replace(model, tau2=power, data_vs_prior=ssnr)
+
+
+def resolution(model: Model, progress, settings: Settings, n_models: int):
+    """Resolution of the present references and the counter of iterations without gain."""
+    rule = schedule3d.halves_resolution if n_models == 2 else schedule.updated_resolution
+    return rule(model, progress, settings)
+
+
+def members(state: Refinement, i_model: int) -> np.ndarray:
+    """Positions of the usable particles of a half-set, or of all."""
+    chosen = state.dataset.usable
+    if len(state.models) == 2:
+        chosen = chosen & (state.dataset.particles.half == i_model + 1)
+    return np.flatnonzero(chosen)
+
+
+def n_used(state: Refinement, settings: Settings, iteration: int) -> int:
+    """How many particles an iteration goes through."""
+    return schedule.subset_size(iteration, state.models[0].n_classes, int(state.dataset.usable.sum()), settings)
+
+
+def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.AutoOptions | None):
+    """The next iteration's number, sampling and plans; whether it is the last."""
+    progress = replace(state.progress, iteration=state.progress.iteration + 1)
+    last = auto is not None and (progress.has_converged or schedule3d.converged(progress, auto))
+    progress = replace(progress, has_converged=last)
+    symmetry, sampling = Symmetry.parse(state.symmetry), state.sampling
+    size = state.models[0].box if last else None
+    weights = state.direction_weights or [None] * len(state.models)
+    plans = [
+        em3d.make_plan(be, m, sampling, progress, settings, symmetry, w, size) for m, w in zip(state.models, weights)
+    ]
+    state = replace(state, progress=progress)
+    if not (settings.skip_align or plans[0].correlation):
+        state = estimate_accuracy(be, plans[0], state)
+    if auto is not None and progress.iteration > 1:
+        sampling, progress = schedule3d.finer_sampling(
+            sampling, state.progress, settings, auto, state.models[0].current_resolution_A
+        )
+    else:
+        progress = state.progress
+    factor = 0.0 if settings.skip_align else sampling.perturb_factor
+    sampling = replace(sampling, perturb=grids.perturbation(settings.random_seed, progress.iteration, factor))
+    plans = [em3d.resampled(be, replace(p, model=m), sampling) for p, m in zip(plans, state.models)]
+    state = replace(state, sampling=sampling, progress=progress, directions_deg=plans[0].coarse.directions_deg)
+    return state, plans, last
+
+
+def estimate_accuracy(be, plan: em3d.Plan3D, state: Refinement) -> Refinement:
+    """Accuracies of the classes at some particles' orientations."""
+    dataset = state.dataset
+    usable = np.flatnonzero(dataset.usable)
+    chosen = usable[dataset.particles.optics[usable] == dataset.particles.optics[usable[0]]][:N_CTF]
+    batch = batches.make_batch(dataset, chosen, np.zeros((len(chosen), 1, 1), np.float32))
+    geometry = plan.geometry(batch.optics)
+    ctf2 = (em.image_ctf(be, plan, batch, geometry) ** 2).mean(0)
+    half_inv_var = 0.5 / plan.model.sigma2_noise[batch.i_optics][geometry.shell]
+    euler = dataset.particles.euler_deg[chosen[:N_ORIENTATIONS]]
+    if not euler.any():  # no orientation is known yet
+        draws = np.random.Generator(np.random.Philox(key=[0, 7])).random((len(euler), 3))
+        euler = np.column_stack([360 * draws[:, 0], np.degrees(np.arccos(1 - 2 * draws[:, 1])), 360 * draws[:, 2]])
+    rotation, shift = accuracy.accuracies_3d(be, plan, geometry, ctf2, half_inv_var, euler_to_matrix(euler))
+    models = [replace(m, accuracy_rotation_deg=rotation, accuracy_shift_A=shift) for m in state.models]
+    progress = replace(state.progress, accuracy_rotation_deg=float(rotation.min()), accuracy_shift_A=float(shift.min()))
+    return replace(state, models=models, progress=progress)
+
+
+def expectation(
+    be, plans, state: Refinement, settings: Settings, source, comm, *, max_bad: float, advance: Callable[[int], None]
+):
+    """Every particle of this iteration against the references of its half-set.
+
+    Returns
+    -------
+    Accumulators of the plans, Dataset with the particles' new values
+    """
+    dataset, accs, rows, bad_of_all = state.dataset, [], [], {}
+    only = only_classes(state, settings)
+    iteration = state.progress.iteration
+    n = n_used(state, settings, iteration)
+    chosen = np.zeros(len(dataset), bool)
+    order = schedule.particle_order(dataset.particles.row, settings.random_seed, iteration)
+    chosen[order[dataset.usable[order]][:n]] = True
+    for i_model, plan in enumerate(plans):
+        acc, pieces = em3d.Accumulator3D.empty(plan), pieces_of(plan)
+        mine = members(state, i_model)
+        for indices, images, bad in batches.read(
+            dataset, source, list(comm.share(batches.split(dataset, mine[chosen[mine]])))
+        ):
+            bad_of_all |= bad
+            for piece in pieces.cut(len(indices)):
+                some = indices[piece]
+                batch = batches.make_batch(dataset, some, images[piece], None if only is None else only[some])
+                rows.append(em3d.expect(be, plan, batch, acc, dataset.particles.euler_deg[some]))
+                pieces.learn(rows[-1].n_significant)
+            advance(len(indices) + len(bad))
+        accs.append(comm.sum(acc))
+    rows = comm.gather(rows)
+    for r in rows:
+        bad_of_all |= {
+            int(i): "no pose has a finite weight: is the image empty or far off scale?" for i in r.index[r.failed]
+        }
+    return accs, quarantine(with_rows(dataset, rows), bad_of_all, max_bad)
+
+
+def pieces_of(plan: em3d.Plan3D) -> batches.Pieces:
+    """Pieces whose posteriors fit, and whose slices do where the whole fine grid's would not."""
+    rows_per_sample = plan.fine.n_dir // plan.coarse.n_dir * plan.n_child_psi
+    n_pixels = np.pi / 2 * (plan.size / 2) ** 2
+    n_child = rows_per_sample * plan.n_child_shift
+    if plan.fine.n_row * n_pixels * BANK_BYTES_PER_PIXEL > BANK_BYTES:
+        n_child += int(
+            rows_per_sample
+            * n_pixels
+            * BANK_BYTES_PER_PIXEL
+            / batches.BYTES_PER_POINT
+            * batches.POSTERIOR_BYTES
+            / BANK_BYTES
+            / 4
+        )
+    return batches.Pieces(n_child)
+
+
+def only_classes(state: Refinement, settings: Settings):
+    """The one class of each particle in the iterations that split one reference into K; None otherwise."""
+    k, iteration = state.models[0].n_classes, state.progress.iteration
+    if k == 1 or not settings.one_reference_for_all or iteration > (2 if settings.first_iteration_cc else 1):
+        return None
+    if settings.first_iteration_cc and iteration == 1:
+        return None
+    return random_classes(state.dataset, k, settings.random_seed)
+
+
+def with_rows(dataset: Dataset, rows) -> Dataset:
+    """The dataset with the engine's new values."""
+    if not rows:
+        return dataset
+    join = lambda name: np.concatenate([getattr(r, name) for r in rows])
+    names = ("euler_deg", "shift_A", "class_number", "norm", "log_likelihood", "p_max", "n_significant")
+    return dataset.updated(join("index"), **{name: join(name) for name in names})
+
+
+def corrected_fsc(be, plans, accs, mask, seed: int):
+    """FSC of the half maps within a mask, less what the mask itself adds."""
+    halves = tuple(
+        reconstruct(be, acc.sums[0].copy(), p.lattice, symmetry=p.symmetry).volume for p, acc in zip(plans, accs)
+    )
+    unmasked = fsc.fourier_shell_correlation(*halves)
+    first = fsc.first_below(unmasked, 0.8)
+    if first is None:
+        return unmasked
+    apply = lambda v: v * mask
+    curve = fsc.correct_for_mask(
+        fsc.masked_correlation(halves, apply),
+        fsc.masked_correlation(fsc.randomised_halves(halves, first, seed), apply),
+        first,
+        clamp=True,
+    )
+    curve[plans[0].size // 2 + 1 :] = 0
+    return curve
+
+
+def iterate(
+    be,
+    state: Refinement,
+    settings: Settings,
+    source,
+    comm,
+    *,
+    auto=None,
+    join_A=0.0,
+    correct_fsc=False,
+    max_bad=0.01,
+    quantise=lambda d: d,
+    advance=lambda n: None,
+) -> Refinement:
+    """One iteration: sampling, expectation, maximisation.
+
+    Parameters
+    ----------
+    auto : steers an auto-refinement of two half-sets; None for a classification
+    join_A : halves share their sums down to this resolution; 0 = nowhere
+    correct_fsc : take the FSC within the solvent mask
+    """
+    clock = Clock()
+    state, plans, last = start_iteration(be, state, settings, auto)
+    clock.lap("plan")
+    accs, dataset = expectation(be, plans, state, settings, source, comm, max_bad=max_bad, advance=advance)
+    clock.lap("expectation")
+    curve, unfiltered = state.fsc, []
+    if len(plans) == 2:
+        masked = (
+            corrected_fsc(be, plans, accs, gold.solvent_mask(plans[0].model, settings), settings.random_seed)
+            if correct_fsc
+            else None
+        )
+        models, curve, unfiltered = gold.maximise_halves(be, plans, accs, join_A=join_A, last=last, fsc=masked)
+    else:
+        models = [gold.maximise_classes(be, plans[0], accs[0])]
+    n = max(sum(a.n_particles for a in accs), 1)
+    changes = sum(a.changes for a in accs) / n
+    progress = replace(
+        state.progress,
+        change_angle_deg=float(changes[0]),
+        change_offset_A=float(np.sqrt(changes[1] / 2)),
+        change_class=float(changes[2]),
+    )
+    resolution_A, progress = resolution(models[0], progress, settings, len(models))
+    if auto is not None and not last:
+        progress = schedule3d.grown_increment(curve, plans[0].size, schedule3d.stalled(progress, state.sampling))
+    p_max = models[0].average_p_max
+    models = [
+        replace(m, current_resolution_A=resolution_A, average_p_max=p_max, group_counts=dataset.group_counts)
+        for m in models
+    ]
+    weights = [a.directions / max(a.directions.sum(), 1e-30) for a in accs]
+    clock.lap("maximisation")
+    return replace(
+        state,
+        dataset=quantise(dataset),
+        models=models,
+        progress=progress,
+        fsc=curve,
+        unfiltered=unfiltered,
+        direction_weights=weights,
+        seconds=clock.seconds,
+        n_significant=sum(a.n_significant for a in accs) / n,
+        coarse_size_px=plans[0].coarse_size,
+    )
