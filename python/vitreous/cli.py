@@ -29,6 +29,7 @@ PROGRAMS = {
     "reconstruct": ("vitreous.programs.reconstruct", "a map from particle images with known orientations"),
     "star-handler": ("vitreous.programs.star_handler", "one operation on a STAR file: select, combine, split, centre"),
     "star-downgrade": ("vitreous.programs.star_downgrade", "a STAR file for Warp and M, or as RELION 3.0 wrote it"),
+    "symmetry-expand": ("vitreous.programs.symmetry_expand", "particles once per equivalent orientation of a symmetry"),
     "simulate": ("vitreous.programs.simulate", "particle images with known truth"),
     "demo": ("vitreous.programs.demo", "a run on self-made data, compared with the truth"),
     "doctor": ("vitreous.programs.doctor", "what this installation and machine can do, and how to get what is missing"),
