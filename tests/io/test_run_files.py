@@ -8,80 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_case import K, assert_same, assert_same_particles, state
 
 from vitreous.errors import InputError
 from vitreous.io.model_star import read_model
-from vitreous.io.particles import quantise
 from vitreous.io.run_files import OPTIMISER, RunPaths, optimiser_files, read_iteration, write_iteration
 from vitreous.io.star import read_star, write_star
-from vitreous.model.dataset import CtfColumns, Dataset, Exposures, Particles
-from vitreous.model.optics import OpticsGroup
-from vitreous.model.state import Model, Progress, Sampling
-
-K, BOX, N = 3, 16, 20
-S = BOX // 2 + 1
-
-
-def state(seed=0):
-    rng = np.random.default_rng(seed)
-    group = (np.arange(N) % 3).astype(np.int32)
-    optics = [OpticsGroup("g", 1, 300.0, 2.7, 0.1, 1.37, BOX)]
-    optics.append(replace(optics[0], name="h", number=2, voltage_kV=200.0, pixel_size_A=1.4012345678))
-    ctf = CtfColumns(*(rng.random(N) * 1e4 + 1 for _ in range(3)), np.zeros(N), np.ones(N), np.zeros(N))
-    particles = Particles.default(
-        N,
-        source=group,
-        group=group,
-        optics=(group == 2).astype(np.int32),
-        ctf=ctf,
-        euler_deg=rng.random((N, 3)) * 360,
-        shift_A=rng.normal(size=(N, 2)),
-        class_number=rng.integers(1, K + 1, N).astype(np.int32),
-        norm=rng.random(N),
-        log_likelihood=rng.normal(size=N) * 1e6,
-        p_max=rng.random(N) ** 20,
-        n_significant=rng.integers(1, 99, N).astype(np.int32),
-    )
-    names = ["m/a.mrc", "m/b.mrc", "m/c.mrc"]
-    data = quantise(Dataset(optics, names, Exposures.single(3), particles, ["s.mrcs"], names))
-    model = Model(
-        pixel_size_A=1.37,
-        references=rng.normal(size=(K, BOX, BOX)).astype(np.float32),
-        class_weight=rng.dirichlet(np.ones(K)),
-        sigma2_noise=rng.random((2, S)) * 1e-7,
-        tau2=rng.random((K, S)) * 1e-9,
-        data_vs_prior=rng.random((K, S)) * 100,
-        sigma2_reference=rng.random((K, S)),
-        fourier_coverage=rng.random((K, S)),
-        class_offset_A=rng.normal(size=(K, 2)),
-        accuracy_rotation_deg=np.array([999.0, 1.1, 2.2]),
-        accuracy_shift_A=rng.random(K),
-        class_resolution_A=np.array([np.inf, 11.3, 20 / 3]),
-        class_coverage=rng.random(K),
-        group_names=names,
-        group_counts=data.group_counts,
-        group_scale=rng.random(3),
-        sigma_offset_A=1 / 3,
-        average_norm=2 / 3,
-        average_p_max=0.1,
-        log_likelihood=-1234567.890123,
-        current_resolution_A=np.inf,
-        current_size_px=12,
-        tau2_fudge=2.0,
-    )
-    sampling = Sampling(11.25, 6.85, 2.74, 2, 0.5, -1 / 7, 12.0, 6.85, 2.74)
-    progress = Progress(7, 25, 123, 12, 1, 2, 1 / 17, 1 / 3, 0.2, 0.3, 0.1, 0.15, 1 / 7, True, False, 1.1, 0.7)
-    return model, sampling, progress, data
+from vitreous.model.state import Progress
 
 
 def write(folder, seed=0, **settings):
     root = str(folder / "run")
     return state(seed), write_iteration(root, *state(seed), settings, options={"max_bad_fraction": 0.01, "none": None})
-
-
-def assert_same(found, expected):
-    for name, value in vars(expected).items():
-        np.testing.assert_array_equal(getattr(found, name), value, err_msg=name)
 
 
 def test_state_survives_its_files_bitwise(tmp_path):
@@ -93,10 +31,7 @@ def test_state_survives_its_files_bitwise(tmp_path):
     assert run.root == str(tmp_path / "run")
     assert run.options == {"max_bad_fraction": "0.01"}
     assert run.dataset.optics == data.optics
-    for name, column in data.particles.columns().items():
-        found = getattr(run.dataset.particles, name)
-        for label, values in column.columns().items() if name == "ctf" else [(name, column)]:
-            np.testing.assert_array_equal(getattr(found, label) if name == "ctf" else found, values, err_msg=label)
+    assert_same_particles(run.dataset, data)
 
 
 def test_files_written_twice_are_the_same_bytes(tmp_path):

@@ -16,10 +16,12 @@ NO_RESOLUTION_A = 999.0  # RELION's stand-in for "none yet", which STAR numbers 
 # RELION 3.1 keeps one noise spectrum per image group, later versions one per optics group. Both are written, the former
 # up to this many rows (8 MB of text), beyond which RELION 3.1 cannot continue the run but reads all else.
 MAX_ROWS_OF_GROUP_NOISE = 200_000
+DIRECTION_WEIGHT = "rlnOrientationDistribution"
+SIGMA_PRIORS = ("rlnSigmaPriorRotAngle", "rlnSigmaPriorTiltAngle", "rlnSigmaPriorPsiAngle")
 
 
-def general_columns(model: Model) -> dict[str, object]:
-    """label -> value of data_model_general, in RELION's order."""
+def general_columns(model: Model, sigma_deg: float = 0.0) -> dict[str, object]:
+    """label -> value of data_model_general, in RELION's order; sigma_deg as of ``Sampling``."""
     return {
         "rlnReferenceDimensionality": model.references.ndim - 1,
         "rlnDataDimensionality": 2,
@@ -38,10 +40,8 @@ def general_columns(model: Model) -> dict[str, object]:
         "rlnTau2FudgeFactor": float(model.tau2_fudge),
         "rlnNormCorrectionAverage": float(model.average_norm),
         "rlnSigmaOffsetsAngst": float(model.sigma_offset_A),
-        "rlnOrientationalPriorMode": 0,
-        "rlnSigmaPriorRotAngle": 0.0,
-        "rlnSigmaPriorTiltAngle": 0.0,
-        "rlnSigmaPriorPsiAngle": 0.0,
+        "rlnOrientationalPriorMode": int(sigma_deg > 0),
+        **{label: float(sigma_deg) for label in SIGMA_PRIORS},
         "rlnLogLikelihood": float(model.log_likelihood),
         "rlnAveragePmax": float(model.average_p_max),
     }
@@ -56,19 +56,25 @@ def _infinite_resolution(values):
     return np.where(np.isfinite(values) & (values > 0) & (values < NO_RESOLUTION_A), values, np.inf)
 
 
-def model_blocks(model: Model, image_names: list[str], optics_of_group) -> list[Block]:
+def model_blocks(
+    model: Model, image_names: list[str], optics_of_group, *, sigma_deg: float = 0.0, fsc=None, direction_weights=None
+) -> list[Block]:
     """All blocks of model.star.
 
     Parameters
     ----------
     image_names : file of each class's reference, as ``000001@root_itNNN_classes.mrcs``
     optics_of_group : (n_groups,) int   optics group whose noise spectrum stands for each intensity-scale group
+    sigma_deg : width of the prior in local searches; 0: none
+    fsc : (S,) of the half-sets, or None
+    direction_weights : (K, n_dir) share of each class and direction, or None in 2D
     """
+    general = general_columns(model, sigma_deg)
     blocks = [
-        Block("model_general", "list", {label: np.array([v]) for label, v in general_columns(model).items()}),
+        Block("model_general", "list", {label: np.array([v]) for label, v in general.items()}),
         Block("model_classes", "loop", _class_columns(model, image_names)),
     ]
-    blocks += [Block(f"model_class_{k + 1}", "loop", _shell_columns(model, k)) for k in range(model.n_classes)]
+    blocks += [Block(f"model_class_{k + 1}", "loop", _shell_columns(model, k, fsc)) for k in range(model.n_classes)]
     groups = {
         "rlnGroupNumber": 1 + np.arange(len(model.group_names)),
         "rlnGroupName": np.array(model.group_names, object),
@@ -80,6 +86,8 @@ def model_blocks(model: Model, image_names: list[str], optics_of_group) -> list[
     blocks += [Block(f"model_optics_group_{g + 1}", "loop", columns) for g, columns in enumerate(noise)]
     if len(model.group_names) * model.n_shells <= MAX_ROWS_OF_GROUP_NOISE:
         blocks += [Block(f"model_group_{m + 1}", "loop", noise[g]) for m, g in enumerate(optics_of_group)]
+    for k, weights in enumerate(() if direction_weights is None else direction_weights):
+        blocks.append(Block(f"model_pdf_orient_class_{k + 1}", "loop", {DIRECTION_WEIGHT: np.asarray(weights, float)}))
     for block in blocks:
         block.precise = True
     return blocks
@@ -111,11 +119,11 @@ def _shells(model: Model) -> dict[str, np.ndarray]:
     }
 
 
-def _shell_columns(model: Model, k: int) -> dict[str, np.ndarray]:
+def _shell_columns(model: Model, k: int, fsc) -> dict[str, np.ndarray]:
     zeros = np.zeros(model.n_shells)
     return _shells(model) | {
         "rlnSsnrMap": np.asarray(model.data_vs_prior[k], float),
-        "rlnGoldStandardFsc": zeros,
+        "rlnGoldStandardFsc": zeros if fsc is None else np.asarray(fsc, float),
         "rlnFourierCompleteness": np.asarray(model.fourier_coverage[k], float),
         "rlnReferenceSigma2": np.asarray(model.sigma2_reference[k], float),
         "rlnReferenceTau2": np.asarray(model.tau2[k], float),
@@ -207,6 +215,52 @@ def reference_names(star) -> list[str]:
     classes = Table(star.path, star["model_classes"])
     classes.require("rlnReferenceImage", "the image of every class", "give the model.star of a classification")
     return classes.strings("rlnReferenceImage")
+
+
+def reference_dimensions(star) -> int:
+    """2 or 3."""
+    return Row(star.path, star["model_general"]).integer("rlnReferenceDimensionality", 2)
+
+
+def read_fsc(star, n_shells: int) -> np.ndarray | None:
+    """(S,) FSC of the half-sets; None where there are none yet, of which RELION writes zeros."""
+    curve = _on_shells(Table(star.path, star["model_class_1"]), "rlnGoldStandardFsc", n_shells)
+    return curve if curve.any() else None
+
+
+def read_direction_weights(star, n_classes: int) -> np.ndarray | None:
+    """(K, n_dir) share of each class and direction; None where the file has none."""
+    names = [f"model_pdf_orient_class_{k + 1}" for k in range(n_classes)]
+    if any(name not in star for name in names):
+        return None
+    weights = [Table(star.path, star[name]).numbers(DIRECTION_WEIGHT, 0.0) for name in names]
+    if len({len(w) for w in weights}) > 1:
+        found = ", ".join(str(len(w)) for w in weights)
+        raise InputError(f"{star.path}: classes have {found} directions, expected one number; restore the file")
+    return np.stack(weights) if len(weights[0]) else None
+
+
+def read_prior_width(star) -> float:
+    """Width of the prior around each particle's own orientation, degrees; 0: the whole sphere is searched."""
+    row = Row(star.path, star["model_general"])
+    sigmas = [row.number(label, 0.0) for label in SIGMA_PRIORS]
+    if row.integer("rlnOrientationalPriorMode", 0) == 0:
+        return 0.0
+    if max(sigmas) - min(sigmas) > 1e-3 * max(sigmas):
+        raise InputError(
+            f"{star.path}: the priors of rot, tilt and psi have widths {', '.join(f'{s:g}' for s in sigmas)} degrees, "
+            "expected one width for all; start a new run from the particles with --sigma_ang"
+        )
+    return sigmas[0]
+
+
+def read_group_counts(star, group_names: list[str]) -> np.ndarray:
+    """(n_groups,) int64: particles of each named group in this model; a group that the file does not know has 0."""
+    if "model_groups" not in star:
+        return np.zeros(len(group_names), np.int64)
+    groups = Table(star.path, star["model_groups"])
+    counts = dict(zip(groups.strings("rlnGroupName"), groups.integers("rlnGroupNrParticles", 0).tolist()))
+    return np.array([counts.get(name, 0) for name in group_names], np.int64)
 
 
 def _on_shells(table: Table, label: str, n_shells: int, fill: float = 0.0) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vitreous.errors import InputError
-from vitreous.io.model_star import model_blocks, read_model, reference_names
+from vitreous.io.model_star import model_blocks, read_model, reference_dimensions, reference_names
 from vitreous.io.mrc import write_mrc
 from vitreous.io.particles import quantise, read_particles, write_particles
 from vitreous.io.references import read_images
@@ -98,6 +98,7 @@ OPTIMISER: dict[str, Any] = {
     "rlnFixSigmaOffsetEstimates": 0,
     "rlnMaxNumberOfPooledParticles": 1,
 }
+MODEL_FILES = ("rlnModelStarFile", "rlnModelStarFile2")  # the second one of half-set 2
 # label -> field of Progress
 PROGRESS = {
     "rlnCurrentIteration": "iteration",
@@ -117,8 +118,9 @@ PROGRESS = {
     "rlnOverallAccuracyRotations": "accuracy_rotation_deg",
     "rlnOverallAccuracyTranslationsAngst": "accuracy_shift_A",
 }
-# RELION keeps this one as a whole number, which for a fraction is 0 or 1; the fraction is in our own block.
-SMALLEST_CHANGE_CLASS = "vitreousSmallestChangesClasses"
+# label in our own block -> field of Progress: what RELION has no label for. It keeps the smallest change of classes as
+# a whole number, which for a fraction is 0 or 1.
+OWN_PROGRESS = {"vitreousSmallestChangesClasses": "smallest_change_class", "vitreousFineEnough": "fine_enough"}
 # label -> field of Sampling
 SAMPLING = {
     "rlnPsiStep": "psi_step_deg",
@@ -220,35 +222,51 @@ def write_iteration(
 
     Raises  InputError: a label that data_optimiser_general lacks; WriteError: the disk.
     """
-    unknown = [label for label in settings if label not in OPTIMISER]
-    if unknown:
-        raise InputError(f"{root}: found the setting {unknown[0]}, expected a label of OPTIMISER; pass it in options")
+    check_settings(root, settings)
     paths = RunPaths(str(root), progress.iteration)
     write_mrc(paths.classes, model.references, model.pixel_size_A, stack=True)
     if unmasked is not None:
         write_mrc(paths.unmasked, unmasked, model.pixel_size_A, stack=True)
     names = [f"{k + 1:06d}@{paths.classes}" for k in range(model.n_classes)]
     write_star(paths.model, model_blocks(model, names, optics_of_groups(dataset)))
-    write_star(paths.sampling, [_list("sampling_general", _sampling_values(sampling))])
+    write_star(paths.sampling, [list_block("sampling_general", sampling_values(sampling))])
     write_particles(paths.data, dataset)
-    values = _optimiser_values(paths, sampling, progress, settings)
-    own = {SMALLEST_CHANGE_CLASS: float(progress.smallest_change_class)}
-    own |= {name: str(value) for name, value in (options or {}).items() if value is not None}
-    blocks = [_list("optimiser_general", values), _list(OWN_OPTIONS, own)]
-    write_star(paths.optimiser, blocks, comments=(f"RELION optimiser; version {program}", command))
+    values = optimiser_values(paths, [paths.model], sampling, progress, settings)
+    write_optimiser(paths.optimiser, values, progress, options, command, program)
     return paths
 
 
-def _list(name: str, values: Mapping[str, Any]) -> Block:
+def check_settings(root: str, settings: Mapping[str, Any]) -> None:
+    """Raise an InputError where data_optimiser_general has no such label, before any file is written."""
+    unknown = [label for label in settings if label not in OPTIMISER]
+    if unknown:
+        raise InputError(f"{root}: found the setting {unknown[0]}, expected a label of OPTIMISER; pass it in options")
+
+
+def write_optimiser(
+    path: str, values: Mapping[str, Any], progress: Progress, options, command: str, program: str
+) -> None:
+    """The file that names all others of an iteration, so the last to be written; ``values`` of ``optimiser_values``."""
+    own = {label: float(getattr(progress, name)) for label, name in OWN_PROGRESS.items()}
+    own |= {name: str(value) for name, value in (options or {}).items() if value is not None}
+    blocks = [list_block("optimiser_general", values), list_block(OWN_OPTIONS, own)]
+    write_star(path, blocks, comments=(f"RELION optimiser; version {program}", command))
+
+
+def list_block(name: str, values: Mapping[str, Any]) -> Block:
+    """A block of one value per label, with all digits."""
     columns = {label: np.array([value], object if isinstance(value, str) else None) for label, value in values.items()}
     return Block(name, "list", columns, precise=True)
 
 
-def _optimiser_values(paths: RunPaths, sampling: Sampling, progress: Progress, settings: Mapping[str, Any]) -> dict:
+def optimiser_values(
+    paths: RunPaths, models: list[str], sampling: Sampling, progress: Progress, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """label -> value of data_optimiser_general; ``models`` are the names of the one or two model files."""
     values = OPTIMISER | {label: value for label, value in settings.items() if value is not None}
+    values |= dict(zip(MODEL_FILES, models))
     values |= {
         "rlnOutputRootName": paths.root,
-        "rlnModelStarFile": paths.model,
         "rlnExperimentalDataStarFile": paths.data,
         "rlnOrientSamplingStarFile": paths.sampling,
         "rlnAdaptiveOversampleOrder": sampling.oversampling,
@@ -256,10 +274,13 @@ def _optimiser_values(paths: RunPaths, sampling: Sampling, progress: Progress, s
     }
     values |= {label: getattr(progress, name) for label, name in PROGRESS.items()}
     # The type is the default's: RELION reads 5.0 as a whole number with a complaint.
-    return {label: type(OPTIMISER[label])(value) for label, value in values.items()}
+    values = {label: type(OPTIMISER.get(label, ""))(value) for label, value in values.items()}
+    first = {label: values[label] for label in ("rlnOutputRootName", *MODEL_FILES) if label in values}
+    return first | values
 
 
-def _sampling_values(sampling: Sampling) -> dict[str, Any]:
+def sampling_values(sampling: Sampling) -> dict[str, Any]:
+    """label -> value of data_sampling_general in RELION's order."""
     values = {label: float(getattr(sampling, name)) for label, name in SAMPLING.items()}
     head = {"rlnIs3DSampling": 0, "rlnIs3DTranslationalSampling": 0}
     order = ["rlnPsiStep", "rlnOffsetRange", "rlnOffsetStep", "rlnHelicalOffsetStep", "rlnSamplingPerturbInstance"]
@@ -287,83 +308,116 @@ def read_iteration(optimiser) -> Run:
 
     Raises  InputError: a file is missing or damaged, or is of a refinement with two half-sets.
     """
-    optimiser = Path(optimiser)
-    star = _read(optimiser, "the _optimiser.star of an iteration")
-    general = Row(str(optimiser), star["optimiser_general"])
+    head = read_optimiser(optimiser)
+    optimiser, general = head.path, head.general
     if general.flag("rlnDoSplitRandomHalves", False):
         raise InputError(
             f"{optimiser}: is of a refinement with two half-sets, expected a classification; give another file"
         )
-    paths = {label: _named(optimiser, general, label) for label in ("rlnModelStarFile", "rlnExperimentalDataStarFile")}
-    model_star = _read(paths["rlnModelStarFile"], "the model of the iteration")
-    dataset = quantise(
-        read_particles(paths["rlnExperimentalDataStarFile"], need_ctf=general.flag("rlnDoCorrectCtf", False))
-    )
+    model_star = read_existing(head.named("rlnModelStarFile"), "the model of the iteration")
+    if reference_dimensions(model_star) != 2:
+        raise InputError(f"{optimiser}: is of a run with 3D references, expected 2D; give it to class3d or refine3d")
+    dataset = head.read_dataset()
     names = [beside(optimiser, name) for name in reference_names(model_star)]
     references = read_images(names)
     model = read_model(model_star, references, dataset.group_names, dataset.group_counts, optics_of_groups(dataset))
-    sampling, sampling_general = _read_sampling(_named(optimiser, general, "rlnOrientSamplingStarFile", False), model)
+    sampling_path = head.named("rlnOrientSamplingStarFile", False)
+    sampling, sampling_general = read_sampling(read_star(sampling_path) if sampling_path else None, model.pixel_size_A)
     sampling.oversampling = general.integer("rlnAdaptiveOversampleOrder", 1)
-    own = Row(str(optimiser), star.get(OWN_OPTIONS, Block(OWN_OPTIONS, "list")))
-    progress = _read_progress(general, own, model.pixel_size_A)
     return Run(
-        root=general.string("rlnOutputRootName", re.sub(r"_it\d+_optimiser\.star$", "", str(optimiser))),
+        root=head.root,
         model=model,
         sampling=sampling,
-        progress=progress,
+        progress=head.read_progress(model.pixel_size_A),
         dataset=dataset,
-        optimiser=_values(star["optimiser_general"]),
-        model_general=_values(model_star["model_general"]),
+        optimiser=list_values(general.block),
+        model_general=list_values(model_star["model_general"]),
         sampling_general=sampling_general,
-        options={name: str(value) for name, value in _values(own.block).items() if name != SMALLEST_CHANGE_CLASS},
+        options=head.options,
     )
 
 
-def _read(path, meaning: str):
+@dataclass(frozen=True)
+class OptimiserFile:
+    """An _optimiser.star: the entry to the files of an iteration."""
+
+    path: Path
+    general: Row
+    own: Row
+
+    @property
+    def root(self) -> str:
+        start = re.sub(r"(_it\d+)?_optimiser\.star$", "", str(self.path))
+        return self.general.string("rlnOutputRootName", start)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What only this program writes: name -> text."""
+        return {name: str(value) for name, value in list_values(self.own.block).items() if name not in OWN_PROGRESS}
+
+    def named(self, label: str, needed: bool = True) -> str:
+        """The file that a label names; empty where a file that is not needed is missing."""
+        name = self.general.string(label, "")
+        if not name and needed:
+            raise self.general.missing(label, "a file of the same iteration", "restore the file")
+        found = beside(self.path, name) if name else ""
+        return found if needed or (found and exists(found)) else ""
+
+    def read_dataset(self) -> Dataset:
+        need_ctf = self.general.flag("rlnDoCorrectCtf", False)
+        return quantise(read_particles(self.named("rlnExperimentalDataStarFile"), need_ctf=need_ctf))
+
+    def read_progress(self, pixel_size_A: float) -> Progress:
+        progress, general = Progress(), self.general
+        for label, name in (PROGRESS | {"rlnSmallestChangesClasses": "smallest_change_class"}).items():
+            default = getattr(progress, name)
+            setattr(progress, name, type(default)(general.number(label, default)))
+        if "rlnOverallAccuracyTranslationsAngst" not in general and "rlnOverallAccuracyTranslations" in general:
+            progress.accuracy_shift_A = general.number("rlnOverallAccuracyTranslations", 0.0) * pixel_size_A
+        for label, name in OWN_PROGRESS.items():
+            default = getattr(progress, name)
+            setattr(progress, name, type(default)(self.own.number(label, default)))
+        return progress
+
+
+def read_optimiser(path) -> OptimiserFile:
+    """The optimiser file of an iteration; raises InputError where it is missing or damaged."""
+    star = read_existing(path, "the _optimiser.star of an iteration")
+    own = star.get(OWN_OPTIONS, Block(OWN_OPTIONS, "list"))
+    return OptimiserFile(Path(path), Row(str(path), star["optimiser_general"]), Row(str(path), own))
+
+
+def read_existing(path, meaning: str):
     if not exists(path):
         raise InputError(f"{path}: is not there, expected {meaning}; restore it, or continue from an earlier iteration")
     return read_star(path)
 
 
-def _values(block: Block) -> dict[str, Any]:
+def list_values(block: Block) -> dict[str, Any]:
+    """label -> int, float or str of a block's first row."""
     return {label: column[0].item() if column.dtype != object else column[0] for label, column in block.columns.items()}
 
 
-def _named(optimiser: Path, general: Row, label: str, needed: bool = True) -> str:
-    """The file that a label of the optimiser names; empty where a file that is not needed is missing."""
-    name = general.string(label, "")
-    if not name and needed:
-        raise general.missing(label, "a file of the same iteration", "restore the file")
-    found = beside(optimiser, name) if name else ""
-    return found if needed or (found and exists(found)) else ""
+def read_sampling(star, pixel_size_A: float) -> tuple[Sampling, dict[str, Any]]:
+    """Steps and ranges of a sampling.star, and label -> value of its general block; RELION's defaults without one.
 
-
-def _read_sampling(path: str, model: Model) -> tuple[Sampling, dict[str, Any]]:
-    if not path:
-        return Sampling(10.0, 6 * model.pixel_size_A, 2 * model.pixel_size_A), {}
-    block = read_star(path)["sampling_general"]
-    row = Row(path, block)
-    sampling = Sampling(10.0, 6 * model.pixel_size_A, 2 * model.pixel_size_A)
+    Parameters
+    ----------
+    star : StarFile of RELION 3.0 or later, or None
+    """
+    sampling = Sampling(10.0, 6 * pixel_size_A, 2 * pixel_size_A)
+    if star is None:
+        return sampling, {}
+    block = star["sampling_general"]
+    row = Row(star.path, block)
     for label, name in SAMPLING.items():
         setattr(sampling, name, row.number(label, getattr(sampling, name)))
     if block.version is None:  # RELION 3.0 and older: offsets in px
         for label in OFFSETS:
             value = getattr(sampling, SAMPLING[label])
-            setattr(sampling, SAMPLING[label], value * model.pixel_size_A if label in row and value > 0 else value)
-    values = _values(block)
+            setattr(sampling, SAMPLING[label], value * pixel_size_A if label in row and value > 0 else value)
+    values = list_values(block)
     return sampling, values | {label: getattr(sampling, SAMPLING[label]) for label in OFFSETS if label in values}
-
-
-def _read_progress(general: Row, own: Row, pixel_size_A: float) -> Progress:
-    progress = Progress()
-    for label, name in PROGRESS.items():
-        default = getattr(progress, name)
-        setattr(progress, name, type(default)(general.number(label, default)))
-    if "rlnOverallAccuracyTranslationsAngst" not in general and "rlnOverallAccuracyTranslations" in general:
-        progress.accuracy_shift_A = general.number("rlnOverallAccuracyTranslations", 0.0) * pixel_size_A
-    smallest = general.number("rlnSmallestChangesClasses", progress.smallest_change_class)
-    progress.smallest_change_class = own.number(SMALLEST_CHANGE_CLASS, smallest)
-    return progress
 
 
 def optimiser_files(root: str) -> Iterable[Path]:
