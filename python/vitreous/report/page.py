@@ -93,9 +93,9 @@ def thumbnail(image: np.ndarray, most_px: int = 112) -> np.ndarray:
     return image[:ny, :nx].reshape(ny // factor, factor, nx // factor, factor).mean(axis=(1, 3))
 
 
-def image_tag(image: np.ndarray, alt: str, bar: float = 0.0) -> str:
+def image_tag(image: np.ndarray, alt: str, bar: float = 0.0, most_px: int = 112) -> str:
     """HTML of an image with a scale bar ``bar`` wide, as a fraction of the image; 0 = none."""
-    data = base64.b64encode(png(grey(thumbnail(image)))).decode()
+    data = base64.b64encode(png(grey(thumbnail(image, most_px)))).decode()
     ruler = f'<i style="width:{100 * bar:.1f}%"></i>' if bar else ""
     return f'<div class="pic"><img alt="{escape(alt, quote=True)}" src="data:image/png;base64,{data}">{ruler}</div>'
 
