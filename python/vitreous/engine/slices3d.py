@@ -12,7 +12,7 @@ import scipy.fft
 
 from vitreous import kernels_image, kernels_volume
 from vitreous.model import ctf as ctf_model
-from vitreous.model.band import Band
+from vitreous.model.band import Band, round_half_up
 from vitreous.model.optics import OpticsGroup
 from vitreous.model.volume import VolumeLattice
 
@@ -193,3 +193,29 @@ def images_of(rows, views: ViewBatch, grid: Grid, be) -> np.ndarray:
     half = optics.box // 2
     ft[:, half + 1 :, 0] = ft[:, half - 1 : 0 : -1, 0].conj()
     return scipy.fft.irfft2(ft, s=(optics.box, optics.box), workers=be.n_threads)
+
+
+def white_noise(rows, seed: int, box: int) -> np.ndarray:
+    """(n, box, box) float32 noise of unit variance; each image is a function of the seed and its row (n,)."""
+    generators = (np.random.Generator(np.random.Philox(key=[seed, int(row)])) for row in rows)
+    return np.stack([g.standard_normal((box, box), np.float32) for g in generators])
+
+
+def model_noise(be, rows, seed: int, sigma2, box: int) -> np.ndarray:
+    """Noise images with a given spectrum; each is a function of the seed and its row.
+
+    Parameters
+    ----------
+    rows : (n,) int64
+    sigma2 : (n_shells,) float64     variance per component of FFT / box^2; the last shell's goes on to the corners
+
+    Returns
+    -------
+    (n, box, box) float32
+    """
+    ky = np.fft.fftfreq(box, 1 / box)
+    shell = round_half_up(np.hypot(np.arange(box // 2 + 1), ky[:, None]))
+    shell_of = np.ascontiguousarray(np.minimum(shell, len(sigma2) - 1), np.int32)
+    sigma = np.sqrt(sigma2).astype(np.float32)
+    ft = kernels_image.coloured_noise(be, seed, np.asarray(rows).astype(np.uint64), sigma, shell_of, box)
+    return scipy.fft.irfft2(ft, s=(box, box), workers=be.n_threads, overwrite_x=True)

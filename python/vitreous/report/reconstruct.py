@@ -9,7 +9,9 @@ import numpy as np
 
 from vitreous.report.figures import curves
 from vitreous.report.maps import option_table, section_cards
-from vitreous.report.page import Page
+from vitreous.report.page import Page, card, image_tag
+
+BAR_A = 50.0
 
 
 def reconstruct_report(
@@ -50,5 +52,27 @@ def reconstruct_report(
         )
         figure = curves(frequency_inv_A, [("FSC", {"halves": fsc})], "1 / Å")
         page.figures([(figure, "0.143 marks the resolution; noise alone stays near 0.")])
+    option_table(page, options)
+    return page.html()
+
+
+def project_report(
+    name: str, images: np.ndarray, n_images: int, pixel_size_A: float, options: Iterable[Sequence[Any]]
+) -> str:
+    """The page of projections as HTML text.
+
+    Parameters
+    ----------
+    name : of the stack's file
+    images : (n, box, box) the first of them
+    n_images : number of all
+    options : (name, value, unit, who chose it)
+    """
+    box = images.shape[-1]
+    page = Page(f"Projections {name}", f"{n_images:,} images of {box} px, {pixel_size_A:g} Å per pixel")
+    page.section("The first projections")
+    bar = min(BAR_A / (box * pixel_size_A), 0.9)
+    page.gallery([card([image_tag(image, f"projection {i}", bar)], [str(i)]) for i, image in enumerate(images, 1)])
+    page.text(f"The bar is {min(BAR_A, 0.9 * box * pixel_size_A):g} Å long.")
     option_table(page, options)
     return page.html()
