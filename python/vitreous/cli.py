@@ -33,6 +33,7 @@ PROGRAMS = {
     "star-handler": ("vitreous.programs.star_handler", "one operation on a STAR file: select, combine, split, centre"),
     "symmetry-expand": ("vitreous.programs.symmetry_expand", "particles once per equivalent orientation of a symmetry"),
     "project": ("vitreous.programs.project", "projections of a map"),
+    "select": ("vitreous.programs.select", "particles of chosen classes; micrographs; split, regroup, re-centre averages"),
     "simulate": ("vitreous.programs.simulate", "particle images with known truth"),
     "class3d": ("vitreous.programs.class3d", "3D classification of particle images"),
     "refine3d": ("vitreous.programs.refine3d", "3D refinement of one map from two independent half-sets"),

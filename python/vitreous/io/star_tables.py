@@ -15,6 +15,7 @@ from vitreous.errors import InputError
 from vitreous.io.labels import label_type
 from vitreous.io.mrc import read_header
 from vitreous.io.optics_star import group_indices, old_optics
+from vitreous.io.particles import QUARANTINE
 from vitreous.io.star import VERSION, Block, StarFile, read_star, write_star
 from vitreous.io.table import Table, exists
 
@@ -65,8 +66,11 @@ class StarTables:
         return self.main.n_rows
 
     def take(self, rows) -> StarTables:
-        """The same file with the rows of ``rows`` (integers or a mask) in the main table."""
-        return replace(self, main=self.main.take(rows))
+        """The same file with the rows of ``rows`` (integers or a mask) in the main table.
+
+        The list of particles that a run left out goes, as it counts rows; what is wrong with them is found again.
+        """
+        return replace(self, main=self.main.take(rows), others=without_row_numbers(self.others))
 
     def with_columns(self, columns: dict) -> StarTables:
         """The same file with other columns in the main table."""
@@ -95,6 +99,11 @@ class StarTables:
         last = [block for block in self.others if block.kind != "list"]
         optics = [] if self.optics is None else [self.optics]
         write_star(path, [*first, *optics, self.main, *last], allow_nan=True)
+
+
+def without_row_numbers(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    """The blocks that stay right when the rows of the main table change."""
+    return tuple(block for block in blocks if block.name != QUARANTINE)
 
 
 def read_tables(path, *, name: str = "", ignore_optics: bool = False, convert: bool = True) -> StarTables:

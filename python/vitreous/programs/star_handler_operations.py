@@ -13,7 +13,7 @@ from vitreous.engine import select
 from vitreous.errors import InputError
 from vitreous.io.labels import label_type, nearest_label
 from vitreous.io.star import Block, as_column, write_star
-from vitreous.io.star_tables import StarTables, pixel_sizes, read_tables
+from vitreous.io.star_tables import StarTables, pixel_sizes, read_tables, without_row_numbers
 from vitreous.io.table import Table, factorise
 from vitreous.model.rotation import euler_to_matrix
 
@@ -245,7 +245,9 @@ def combine(files: list[StarTables], progress: Any) -> StarTables:
     optics, numbers_of = _joined_optics(files, progress) if all(with_optics) else (None, [None] * len(files))
     tables = [_prepared(t, number, i) for i, (t, number) in enumerate(zip(files, numbers_of))]
     columns = _joined([t.main.columns for t in tables], [t.path for t in tables], {}, progress)
-    return StarTables(files[0].path, optics, replace(files[0].main, columns=columns), files[0].others)
+    return StarTables(
+        files[0].path, optics, replace(files[0].main, columns=columns), without_row_numbers(files[0].others)
+    )
 
 
 def _joined_optics(files: list[StarTables], progress: Any) -> tuple[Block, list[np.ndarray]]:

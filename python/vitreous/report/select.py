@@ -7,6 +7,10 @@ import io
 import numpy as np
 
 from vitreous.report.figures import ACCENT, STYLE, styled
+from vitreous.report.maps import option_table
+from vitreous.report.page import Page, card, image_tag
+
+MOST_CLASSES = 200  # shown of each kind, to keep the page small
 
 
 def counts_figure(edges, heights, x_label: str, y_label: str):
@@ -35,3 +39,42 @@ def eps(figure) -> bytes:
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="eps")
     return buffer.getvalue()
+
+
+def select_report(
+    kind, n_before, steps, options, images=None, numbers=None, counts=None, chosen=None, pixel_A=0.0
+) -> str:
+    """The page of a selection as HTML text.
+
+    Parameters
+    ----------
+    kind : particles or micrographs
+    n_before : rows of the input
+    steps : (what was done, rows left)
+    options : (name, value, unit, who chose it)
+    images : (n_classes, ny, nx) float      class averages, or None
+    numbers : (n_classes,) int
+    counts : (n_classes,) int               particles of each class
+    chosen : (n_classes,) bool
+    pixel_A : of the averages, for their scale bar
+    """
+    left = steps[-1][1] if steps else n_before
+    page = Page("Selection", f"{left:,} of {n_before:,} {kind}")
+    page.facts([(f"{kind} before", f"{n_before:,}"), (f"{kind} selected", f"{left:,}"),
+                ("share", f"{100 * left / max(n_before, 1):.1f} %")])  # fmt: skip
+    page.section("Steps")
+    page.table(("step", f"{kind} left"), [("input", n_before), *steps])
+    if images is not None:
+        share = np.asarray(counts) / max(np.sum(counts), 1)
+        bar = 100.0 / (images.shape[2] * pixel_A) if pixel_A > 0 else 0.0  # 100 A
+        for title, which in (("Selected classes", chosen), ("Classes left out", ~np.asarray(chosen))):
+            rows = sorted(np.flatnonzero(which), key=lambda i: -counts[i])[:MOST_CLASSES]
+            if len(rows):
+                page.section(f"{title}: {int(np.sum(which))}", "Largest first; the white bar is 100 Å." if bar else "")
+                page.gallery(
+                    card([image_tag(images[i], f"class {numbers[i]}", bar if bar < 1 else 0.0)],
+                         [f"<b>{numbers[i]}</b> {counts[i]:,}"], float(share[i]), not chosen[i])
+                    for i in rows
+                )  # fmt: skip
+    option_table(page, options)
+    return page.html()

@@ -1,0 +1,151 @@
+"""The options of select: those of RELION's class display and STAR handler, and criteria in place of mouse clicks."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from vitreous.programs.options import ProgramOptions, option
+
+
+class Options(ProgramOptions):
+    """Which particles or micrographs go on."""
+
+    PROGRAM: ClassVar[str] = "select"
+    SUMMARY: ClassVar[str] = (
+        "particles of chosen classes, rows by their values, micrographs; regrouped, split, re-centred"
+    )
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "vitreous select --i Class2D/job008/run_it025_model.star --o Select/job009/ --classes 1,4,7-12 --recenter",
+        "vitreous select --i Class2D/job008/run_it025_optimiser.star --o Select/job009/ --max_class_resolution 12 "
+        "--min_class_share 0.01",
+        "vitreous select --i CtfFind/job003/micrographs_ctf.star --o Select/job005/ --select rlnCtfMaxResolution "
+        "--maxval 6",
+        "vitreous select --i Extract/job007/particles.star --o Select/job010/ --split --size_split 10000 "
+        "--random_order",
+    )
+    REFUSED: ClassVar[dict[str, str]] = {
+        "auto_select": "give --min_score with a model.star that has rlnClassScore, or choose by --max_class_resolution "
+        "and --min_class_share",
+        "do_granularity_features": "choose by --max_class_resolution and --min_class_share",
+    }
+
+    star: str | None = option(
+        None, "_model.star or _optimiser.star of a classification, or a STAR file of particles or micrographs",
+        group="input", flag="i", metavar="FILE", unset="required",
+    )  # fmt: skip
+    output: str | None = option(
+        None,
+        "folder for the results",
+        group="output",
+        flag="o",
+        metavar="FOLDER",
+        unset="that of --fn_parts, or required",
+    )
+    fn_parts: str | None = option(
+        None, "the selected particles", group="output", metavar="FILE", unset="particles.star in --o"
+    )
+    fn_imgs: str | None = option(
+        None, "the selected class averages, or the selected micrographs", group="output", metavar="FILE",
+        unset="class_averages.star or micrographs.star in --o",
+    )  # fmt: skip
+    pipeline_control: str | None = option(
+        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
+    )
+    verb: int = option(1, "0 is silent", group="output", ge=0)
+
+    classes: str | None = option(
+        None,
+        "class numbers, such as 1,4,7-12",
+        group="basic",
+        metavar="LIST",
+        unset="all that the other criteria leave",
+    )
+    min_class_share: float | None = option(
+        None, "choose classes with at least this share of the particles", group="basic", unset="off", ge=0, le=1
+    )
+    min_class_parts: int | None = option(
+        None, "choose classes with at least this many particles", group="basic", unset="off", ge=0
+    )
+    max_class_resolution: float | None = option(
+        None,
+        "choose classes whose rlnEstimatedResolution is this or better",
+        group="basic",
+        unit="A",
+        unset="off",
+        gt=0,
+    )
+    best_classes: int | None = option(
+        None, "of the classes that are left, choose this many with most particles", group="basic", unset="off", ge=1
+    )
+    min_score: float | None = option(
+        None, "choose classes whose rlnClassScore is at least this", group="basic", unset="off", ge=0
+    )
+    invert_selection: bool = option(False, "take the classes or micrographs that were not chosen", group="basic")
+    selection: str | None = option(
+        None, "file with rlnSelected for every class or micrograph, in the order of the input", group="basic",
+        metavar="FILE", unset="backup_selection.star in --o, where no other criterion is given",
+    )  # fmt: skip
+    recenter: bool = option(False, "move the class averages to their centre of mass", group="basic")
+    regroup: int | None = option(
+        None, "join groups of similar intensity scale until there are about this many", group="basic", unset="off", ge=1
+    )
+    max_nr_parts_per_class: int | None = option(
+        None, "take at most this many particles of every class, the first ones", group="basic", unset="all", ge=1
+    )
+    sort: str | None = option(
+        None, "order of the classes in the particle file: by this label of model_classes", group="expert",
+        metavar="LABEL", unset="by number",
+    )  # fmt: skip
+    reverse: bool = option(False, "with --sort: largest first", group="expert")
+
+    select: str | None = option(
+        None,
+        "keep rows whose value of this label lies in --minval to --maxval",
+        group="basic",
+        metavar="LABEL",
+        unset="off",
+    )
+    minval: float = option(-99999999.0, "smallest value for --select, which is kept too", group="basic")
+    maxval: float = option(99999999.0, "largest value for --select, which is kept too", group="basic")
+    select_by_str: str | None = option(
+        None, "keep rows by the text in this label", group="basic", metavar="LABEL", unset="off"
+    )
+    select_include: str | None = option(
+        None, "keep rows whose --select_by_str contains this", group="basic", metavar="TEXT", unset="none"
+    )
+    select_exclude: str | None = option(
+        None, "keep rows whose --select_by_str does not contain this", group="basic", metavar="TEXT", unset="none"
+    )
+    mics: str | None = option(
+        None, "keep these micrographs: a STAR file, a text file of names, or row numbers such as 1-5,8", group="basic",
+        metavar="FILE", unset="off",
+    )  # fmt: skip
+    discard_on_stats: bool = option(
+        False, "leave out images whose mean or standard deviation is far from that of the others", group="basic"
+    )
+    discard_label: str = option(
+        "rlnImageName", "label that names the images of --discard_on_stats", group="basic", metavar="LABEL"
+    )
+    discard_sigma: float = option(
+        4.0, "standard deviations of the ensemble that --discard_on_stats allows", group="basic", gt=0
+    )
+    remove_duplicates: float | None = option(
+        None, "of particles of one micrograph within this distance keep the last", group="basic", unit="A", unset="off"
+    )
+    image_angpix: float | None = option(
+        None, "pixel size of the coordinates, for --remove_duplicates of particles that were scaled when extracted",
+        group="basic", unit="A", unset="rlnMicrographPixelSize, else that of the particles", gt=0,
+    )  # fmt: skip
+    split: bool = option(False, "part the result into --nr_split files or files of --size_split rows", group="basic")
+    random_order: bool = option(False, "with --split: draw the rows in random order", group="basic")
+    random_seed: int | None = option(
+        None, "with --random_order", group="basic", unset="a new one every time, which is printed"
+    )
+    nr_split: int | None = option(
+        None, "with --split: number of files", group="basic", unset="as --size_split needs", ge=1
+    )
+    size_split: int | None = option(
+        None, "with --split: rows in every file", group="basic", unset="as --nr_split needs", ge=1
+    )
+    gui: bool = option(False, "relion_display's", group="expert", no_effect="the choice is made by options")
+    allow_save: bool = option(False, "relion_display's", group="expert", no_effect="results are always written")
