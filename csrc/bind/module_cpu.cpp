@@ -4,6 +4,8 @@
 
 #include "bind/bind_coloured_noise.hpp"
 #include "bind/bind_ctf_image.hpp"
+#include "bind/bind_extract_boxes.hpp"
+#include "bind/bind_extract_normalise.hpp"
 #include "bind/bind_gather_band.hpp"
 #include "bind/bind_math.hpp"
 #include "bind/bind_prepare_images.hpp"
@@ -28,6 +30,8 @@ PYBIND11_MODULE(VITREOUS_MODULE, m) {
   const Cpu cpu;
   bind_coloured_noise(m, cpu);
   bind_ctf_image(m, cpu);
+  bind_extract_boxes(m, cpu);
+  bind_extract_normalise(m, cpu);
   bind_gather_band(m, cpu);
   bind_math(m);
   bind_prepare_images(m, cpu);
