@@ -172,7 +172,8 @@ def test_statistics_equal_relion_s(images, monkeypatch, capsys):
     number = r"[-+.e\d]+"
     values = rf"avg= ({number}) stddev= ({number}) minval= ({number}) maxval= ({number}); angpix = (\S+)"
     for name in ("stack.mrcs", "map.mrc", "particles.star"):
-        theirs = re.findall(r"(\S+) : (.*) ; " + values, relion("relion_image_handler", "--i", name, "--stats", folder=images))
+        text = relion("relion_image_handler", "--i", name, "--stats", folder=images)
+        theirs = re.findall(r"(\S+) : (.*) ; " + values, text)
         ours(f"--i {name} --stats")
         mine = re.findall(r"(\S+) : (.*) ; " + values, capsys.readouterr().out)
         assert len(mine) == len(theirs) > 0

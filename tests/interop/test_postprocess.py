@@ -110,3 +110,17 @@ def test_resolution_with_a_mask_equals_relion_s(maps, monkeypatch):
     label = "rlnBfactorUsedForSharpening"
     assert ours["general"].value(label) == pytest.approx(theirs["general"].value(label), rel=0.03)  # weights
     assert result.assessment.first_random == 9
+
+
+def test_local_resolution_is_near_relion_s(maps, monkeypatch):
+    """RELION transforms the whole box for each ball and gives whole shells; phases are random in both."""
+    monkeypatch.chdir(maps)
+    words = ["--i", "half1.mrc", "--locres", "--mask", "mask.mrc", "--adhoc_bfac", "-100"]
+    relion("relion_postprocess", *words, "--o", "theirs/l", folder=maps)
+    postprocess.run(parse(Options, [*words, "--o", "ours/l", "--verb", "0"]))
+    inside = read_mrc("mask.mrc")[0] > 0.5
+    mine, theirs = (read_mrc(f"{who}/l_locres.mrc")[0][inside] for who in ("ours", "theirs"))
+    assert np.median(np.abs(mine / theirs - 1)) < 0.1
+    assert np.corrcoef(1 / mine, 1 / theirs)[0, 1] > 0.9
+    mine, theirs = (read_mrc(f"{who}/l_locres_filtered.mrc")[0][inside] for who in ("ours", "theirs"))
+    assert np.corrcoef(mine, theirs)[0, 1] > 0.97

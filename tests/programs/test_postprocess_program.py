@@ -119,6 +119,24 @@ def test_the_other_half_is_known_by_name():
         postprocess.other_half("half1/map.mrc")
 
 
+def test_local_resolution_leaves_its_files(folder, capsys):
+    words = f"--i {HALF1} --o LocalRes/job003/relion --locres --locres_sampling 32 --adhoc_bfac -50 --auto_mask"
+    assert cli.main(["postprocess", *words.split(), "--j", "1"]) == 0
+    assert "local resolution, 5, 50, 95 %" in capsys.readouterr().out
+    made = {path.name for path in (folder / "LocalRes/job003").iterdir()}
+    assert made == {
+        "relion_locres.mrc", "relion_locres_filtered.mrc", "relion_locres_points.star", "relion_automask.mrc",
+        "relion_options.toml", "relion.jsonl", "report.html",
+    }  # fmt: skip
+    resolution_A = read_mrc("LocalRes/job003/relion_locres.mrc")[0]
+    known = resolution_A > 0
+    assert 0.2 < known.mean() < 1 and resolution_A[known].min() >= 8 and resolution_A.max() <= 50.001
+    points = read_star("LocalRes/job003/relion_locres_points.star")["locres"]
+    assert "rlnAngstromResolution" in points and points["rlnCoordinateX"].mean() == N // 2
+    page = (folder / "LocalRes/job003/report.html").read_text()
+    assert "Local resolution" in page and "<svg" in page
+
+
 def test_warnings_say_what_to_do(folder, volumes, capsys):
     run()
     assert "no B-factor was applied; give --auto_bfac" in capsys.readouterr().err
@@ -154,7 +172,10 @@ def test_warnings_say_what_to_do(folder, volumes, capsys):
     ({"mtf": HALF1}, "holds binary data"),
     ({"mtf": "bad.star"}, r"bad.star:6: rlnMtfValue is 0.0, expected more than 0"),
     ({"mtf": "unsorted.star"}, r"unsorted.star:6: rlnResolutionInversePixel is 0.0, expected more than in the"),
-    ({"locres": True}, "--locres: found an option of RELION.*relion_postprocess --locres"),
+    ({"locres": True, "auto_bfac": True}, "--locres: found --auto_bfac beside it"),
+    ({"locres": True, "locres_sampling": 1.0}, "--locres_sampling: found 1 A, expected at least a voxel of 4 A"),
+    ({"locres": True, "locres_maskrad": 80.0}, "--locres_maskrad: found 80 A, expected less than half the box, 80 A"),
+    ({"locres": True, "locres_randomize_at": 7.0}, "--locres_randomize_at: found 7 A, expected 8 to 160 A"),
     ({"ampl_corr": True}, "--ampl_corr: found an option of RELION"),
 ])  # fmt: skip
 def test_bad_input_is_refused(folder, volumes, change, text):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import fft
 
 from vitreous import __version__
 from vitreous.engine import filters, fsc, masks3d, postprocess, sharpen
@@ -18,10 +20,11 @@ from vitreous.io.atomic import atomic_write
 from vitreous.io.mrc import write_mrc
 from vitreous.io.postprocess_files import read_mtf, write_fsc_dat, write_fsc_xml, write_postprocess_star
 from vitreous.job.job import Job, command_line
+from vitreous.programs.local_resolution import LocalResult, run_local
 from vitreous.programs.map_files import open_map_job, read_map, same_grid
 from vitreous.programs.option_text import value_rows
 from vitreous.programs.postprocess_options import Options
-from vitreous.report.postprocess import postprocess_report, warnings_of
+from vitreous.report.postprocess import local_report, postprocess_report, warnings_of
 
 PIXEL_TOLERANCE = 0.01  # relative; more would move the resolution by a shell of a box of 200 px
 
@@ -50,29 +53,58 @@ class Input:
         return max(self.halves[0].shape)
 
 
-def run(options: Options, be: Any = None, comm: Any = None) -> Result:
-    """Assess and sharpen; ``be`` and ``comm`` are those of every program and not needed here."""
+def run(options: Options, be: Any = None, comm: Any = None) -> Result | LocalResult:
+    """Assess and sharpen, or find the local resolution; ``be`` gives the number of threads, ``comm`` is not needed."""
     began = time.monotonic()
     check(options)
-    with open_map_job(options, options.output) as job:
+    threads = fft.set_workers(be.n_threads) if be is not None else nullcontext()
+    with open_map_job(options, options.output) as job, threads:
         given = read_input(options, job)
-        average = (given.halves[0] + given.halves[1]) / np.float32(2)
-        mask, mask_name = find_mask(options, given, average, job)
         seed = options.random_seed if options.random_seed >= 0 else secrets.randbelow(2**31)
-        found = assess(options, given, mask, seed, job)
-        recipe = make_recipe(options, given, found)
-        made = sharpen_average(given, average, recipe, job)
-        write(
-            options, given, made, replace(recipe, b_factor_A2=made.b_factor_A2, fit_A=None), found, mask, mask_name, job
-        )
-        tell(options, found, made, job)
-        rows = [(f"--{flag}", value, unit, origin) for _, flag, value, unit, origin in value_rows(options)]
-        rows += [("vitreous", __version__, "", ""), ("seed of the phases", seed, "", "")]
-        rows += [("time", round(time.monotonic() - began, 1), "s", "")]
-        page = postprocess_report(given.names, found, made, average, mask, mask_name, rows)
+        result, page = (local if options.locres else whole)(options, given, seed, job, began)
         with atomic_write(job.dir.report) as file:
             file.write(page.encode())
-    return Result(Path(f"{job.dir.root}.star"), found, made, mask)
+        if not options.locres:
+            job.progress.line(_line("FINAL RESOLUTION", f"{result.assessment.resolution_A:g}"))
+    return result
+
+
+def whole(options: Options, given: Input, seed: int, job: Job, began: float) -> tuple[Result, str]:
+    """One resolution and one map; returns what was found, and the report."""
+    average = (given.halves[0] + given.halves[1]) / np.float32(2)
+    mask, mask_name = find_mask(options, given, average, job)
+    found = assess(options, given, mask, seed, job)
+    recipe = make_recipe(options, given, found)
+    made = sharpen_average(given, average, recipe, job)
+    fixed = replace(recipe, b_factor_A2=made.b_factor_A2, fit_A=None)
+    write(options, given, made, fixed, found, mask, mask_name, job)
+    tell(options, found, made, job)
+    rows = report_rows(options, seed, began)
+    page = postprocess_report(given.names, found, made, average, mask, mask_name, rows)
+    return Result(Path(f"{job.dir.root}.star"), found, made, mask), page
+
+
+def local(options: Options, given: Input, seed: int, job: Job, began: float) -> tuple[LocalResult, str]:
+    """The local resolution; a mask serves the histogram alone, as in RELION."""
+    if options.auto_bfac:
+        raise InputError("--locres: found --auto_bfac beside it, expected a B-factor that is known; give --adhoc_bfac")
+    average = (given.halves[0] + given.halves[1]) / np.float32(2)
+    mask, mask_name = find_mask(options, given, average, job)
+    found = run_local(options, given.halves, given.pixel_size_A, given.mtf, seed, job)
+    inside = (found.resolution_A > 0) & (mask > 0.5 if mask is not None else True)
+    values = found.resolution_A[inside]
+    if values.size:
+        spread = np.percentile(values, [5, 50, 95])
+        job.progress.line(_line("local resolution, 5, 50, 95 %", " ".join(f"{value:.2f}" for value in spread)))
+    rows = report_rows(options, seed, began)
+    return found, local_report(given.names, found.resolution_A, found.filtered, values, mask_name, rows)
+
+
+def report_rows(options: Options, seed: int, began: float) -> list[tuple[str, Any, str, str]]:
+    """Options, version, seed and time, for the end of a report."""
+    rows = [(f"--{flag}", value, unit, origin) for _, flag, value, unit, origin in value_rows(options)]
+    rows += [("vitreous", __version__, "", ""), ("seed of the phases", seed, "", "")]
+    return [*rows, ("time", round(time.monotonic() - began, 1), "s", "")]
 
 
 def check(options: Options) -> None:
@@ -190,8 +222,8 @@ def assess(options: Options, given: Input, mask: np.ndarray | None, seed: int, j
         first = fsc.first_below(unmasked, options.randomize_at_fsc)
         if first is None:
             raise InputError(f"--randomize_at_fsc: the unmasked FSC never falls below {options.randomize_at_fsc:g}, "
-                             "expected noise at high resolution; are these maps filtered, or not halves? Give unfiltered "
-                             "half maps, or --randomize_at_A")  # fmt: skip
+                             "expected noise at high resolution; are these maps filtered, or not halves? Give "
+                             "unfiltered half maps, or --randomize_at_A")  # fmt: skip
     return postprocess.assess(
         given.halves, unmasked, given.pixel_size_A, mask, first,
         seed=seed, force_mask=options.force_mask, mass_kDa=options.molweight, equal_pairs=options.equal_pairs,
@@ -300,7 +332,6 @@ def tell(options: Options, found: Assessment, made: Sharpened, job: Job) -> None
         say(_line("resolution between shells", f"{found.interpolated_A:.4g}"))
     for text in warnings_of(found, made):
         job.warning(text)
-    say(_line("FINAL RESOLUTION", f"{found.resolution_A:g}"))
 
 
 def _line(name: str, value: Any) -> str:

@@ -6,14 +6,9 @@ from typing import ClassVar
 
 from vitreous.programs.options import ProgramOptions, option
 
-_LOCAL = "local resolution is not in vitreous yet: leave it out, or use relion_postprocess --locres"
 REFUSED = {
     "ios": "optimisation sets are not read here yet: give the half maps with --i and --i2",
     "ampl_corr": "it is not in vitreous yet: leave it out, or use relion_postprocess",
-    **dict.fromkeys(
-        ("locres", "locres_sampling", "locres_maskrad", "locres_edgwidth", "locres_randomize_at", "locres_minres"),
-        _LOCAL,
-    ),
 }
 
 
@@ -25,6 +20,7 @@ class Options(ProgramOptions):
     EXAMPLES: ClassVar[tuple[str, ...]] = (
         "vitreous postprocess --i run_half1_class001_unfil.mrc --mask mask.mrc --auto_bfac --o PostProcess/job020/map",
         "vitreous postprocess --i run_half1_class001_unfil.mrc --auto_mask --auto_bfac --molweight 465",
+        "vitreous postprocess --i run_half1_class001_unfil.mrc --locres --adhoc_bfac -100 --mask mask.mrc",
     )
     REFUSED = REFUSED
 
@@ -87,4 +83,20 @@ class Options(ProgramOptions):
         group="expert",
     )
     random_seed: int = option(0, "seed of the random phases; negative draws one, which is printed", group="expert")
-    j: int = option(0, "threads", group="compute", ge=0, no_effect="a map takes seconds on one")
+    locres: bool = option(
+        False,
+        "local resolution, in place of one for the whole map; gives its map and a map filtered by it",
+        group="expert",
+    )
+    locres_sampling: float = option(25.0, "distance of the points of --locres", group="expert", unit="A", gt=0)
+    locres_maskrad: float | None = option(
+        None, "radius of the ball around each point", group="expert", unit="A", unset="half of --locres_sampling", gt=0
+    )
+    locres_edgwidth: float | None = option(
+        None, "soft edge of the ball", group="expert", unit="A", unset="--locres_sampling", gt=0
+    )
+    locres_randomize_at: float = option(
+        25.0, "randomise phases from this resolution on, for --locres", group="expert", unit="A", gt=0
+    )
+    locres_minres: float = option(50.0, "no local resolution is worse than this", group="expert", unit="A", gt=0)
+    j: int = option(0, "threads; 0 is all that the process may use", group="compute", ge=0)

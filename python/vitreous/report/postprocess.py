@@ -10,7 +10,7 @@ import numpy as np
 from vitreous.engine.fsc import GOLD_STANDARD, shell_resolution_A
 from vitreous.engine.postprocess import Assessment, Sharpened
 from vitreous.engine.sharpen import EMPTY_SHELL
-from vitreous.report.figures import ACCENT, COLOURS, SOFT, styled
+from vitreous.report.figures import ACCENT, COLOURS, SOFT, histogram, styled
 from vitreous.report.maps import option_table, section_cards
 from vitreous.report.page import Page
 
@@ -162,3 +162,37 @@ def curve_table(found: Assessment) -> tuple[list[str], list[list[Any]]]:
         [shell, f"{d:.4g}", *(f"{curve[shell]:.3f}" for _, curve in columns)] for shell, d in enumerate(resolution_A)
     ]
     return ["shell", "Å", *(name for name, _ in columns)], rows
+
+
+def local_report(
+    names: tuple[str, str],
+    resolution_A: np.ndarray,
+    filtered: np.ndarray,
+    values_A: np.ndarray,
+    mask_name: str | None,
+    options: Iterable[Sequence[Any]],
+) -> str:
+    """The page of a local resolution as HTML text.
+
+    Parameters
+    ----------
+    resolution_A, filtered : (nz, ny, nx) local resolution, 0 where unknown, and the map filtered by it
+    values_A : (n,) local resolution inside the mask
+    """
+    page = Page("Local resolution", f"{names[0]} and {names[1]}")
+    if len(values_A):
+        low, middle, high = np.percentile(values_A, [5, 50, 95])
+        page.facts([
+            ("median", f"{middle:.3g} Å"), ("best 5 %", f"{low:.3g} Å"), ("worst 5 %", f"{high:.3g} Å"),
+            ("mask", mask_name or "none"),
+        ])  # fmt: skip
+    where = "inside the mask" if mask_name else "wherever it is known; give --mask for the molecule alone"
+    page.section("Distribution", f"Voxels {where}.")
+    if len(values_A):
+        figure = histogram(values_A, "local resolution, Å")
+        figure.axes[0].set_ylabel("voxels")
+        page.figures([(figure, "The resolution where the FSC inside a soft ball falls below 0.143")])
+    page.section("Central sections", "In the resolution, dark is fine and bright is coarse; black is unknown.")
+    page.gallery(section_cards(resolution_A, "resolution") + section_cards(filtered, "filtered"), min_rem=11)
+    option_table(page, options)
+    return page.html()
