@@ -55,6 +55,8 @@ def curves(x, panels: Sequence[tuple[str, Mapping[str, Sequence]]], x_label: str
                     marker="o" if len(values) < 2 else None,
                 )
             axis.set(xlabel=x_label, title=y_label, yscale="log" if y_label in log else "linear")
+            if y_label in log:
+                _plain_log_ticks(axis)
             if len(lines) > 1:
                 axis.legend()
             if np.nanmax(np.abs(axis.get_ylim())) >= 1e5:
@@ -62,6 +64,17 @@ def curves(x, panels: Sequence[tuple[str, Mapping[str, Sequence]]], x_label: str
             if len(x) and np.all(np.asarray(x) == np.rint(x)):
                 axis.xaxis.get_major_locator().set_params(integer=True)
     return figure
+
+
+def _plain_log_ticks(axis) -> None:
+    """Ticks 1, 2, 5 in plain numbers on a logarithmic axis of less than two decades, instead of 6 x 10^-1."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_ylim()
+    if 0 < low < high < 100 * low:
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def stacked_shares(x, shares, names: Sequence[str], rest_name: str, x_label: str):
