@@ -166,6 +166,13 @@ def test_class3d_continued_may_change_the_sampling_and_keeps_the_symmetry():
         go_on(Class3d, "--sym", "C1")
 
 
+@pytest.mark.parametrize(("words", "width"), [([], 3), (["--sigma_ang", "2"], 2), (["--sigma_ang", "-1"], 0)])
+def test_class3d_continued_takes_the_width_given_now_before_that_of_the_start(words, width):
+    record = {"sigma_rot": 3.0, "sigma_tilt": 3.0, "sigma_psi": 3.0}
+    options = parse(Class3d, ["--continue", "x_it003_optimiser.star", *words])
+    assert options.continued({}, record).sigma_deg == width
+
+
 @pytest.mark.parametrize("program", [*PROGRAMS, Class2d])
 def test_refused_and_accepted_options_are_disjoint_and_cover_each_other(program):
     """Every flag of one refinement program is accepted by the others or refused with what to do instead."""

@@ -133,7 +133,7 @@ def test_report_of_classes_sorts_them_and_folds_empty_ones(classification):
 
 
 @pytest.mark.parametrize(("n_classes", "change"), [
-    (1, {"events": (), "inputs": {}, "machine": {}, "memory_bytes": {}, "peak_bytes": None, "option_rows": (), "fsc": {}}),
+    (1, {"events": (), "inputs": {}, "machine": {}, "memory_bytes": {}, "peak_bytes": None, "option_rows": ()}),
     (3, {"events": [{"iteration": 1}, {"iteration": 2, "p_max": None, "resolution_A": np.inf}], "quarantined": ()}),
 ])  # fmt: skip
 def test_report_is_whole_with_parts_missing(change, n_classes):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import field_validator, model_validator
 
 from vitreous.model.symmetry import Symmetry
 from vitreous.programs.options import option
 from vitreous.programs.refine_shared_options import RefinementOptions, again
+
+WIDTHS = ("sigma_ang", "sigma_rot", "sigma_tilt", "sigma_psi")
 
 
 class VolumeOptions(RefinementOptions):
@@ -84,6 +89,12 @@ class VolumeOptions(RefinementOptions):
         """Standard deviation of the prior around each particle's own angles; 0: all orientations are searched."""
         return self.sigma_ang or self.sigma_psi or 0.0
 
+    def continued(self, saved: Mapping[str, Any], record: Mapping[str, Any] | None = None) -> VolumeOptions:
+        """As in every program; a width that is given now replaces all four of the run's start."""
+        if any(self.origin(name) == "user" for name in WIDTHS):
+            record = {name: value for name, value in (record or {}).items() if name not in WIDTHS}
+        return super().continued(saved, record)
+
     @field_validator("sym")
     @classmethod
     def _read_symmetry(cls, value: str) -> str:
@@ -96,7 +107,7 @@ class VolumeOptions(RefinementOptions):
     def _check_3d(self) -> VolumeOptions:
         if self.continue_from is None:
             self._need("ref")
-        given = {name: getattr(self, name) for name in ("sigma_rot", "sigma_tilt", "sigma_psi")}
+        given = {name: getattr(self, name) for name in WIDTHS[1:]}
         width = self.sigma_ang or next(filter(None, given.values()), None)
         wrong = [name for name, value in given.items() if value != width and (value or not self.sigma_ang)]
         if wrong:
