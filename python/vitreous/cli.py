@@ -34,6 +34,7 @@ PROGRAMS = {
     "symmetry-expand": ("vitreous.programs.symmetry_expand", "particles once per equivalent orientation of a symmetry"),
     "project": ("vitreous.programs.project", "projections of a map"),
     "select": ("vitreous.programs.select", "particles of chosen classes; micrographs; split, regroup, re-centre averages"),
+    "manual-pick": ("vitreous.programs.manual_pick", "picks made in any viewer, in and out"),
     "simulate": ("vitreous.programs.simulate", "particle images with known truth"),
     "class3d": ("vitreous.programs.class3d", "3D classification of particle images"),
     "refine3d": ("vitreous.programs.refine3d", "3D refinement of one map from two independent half-sets"),

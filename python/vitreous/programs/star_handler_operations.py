@@ -221,16 +221,16 @@ def compare(first: StarTables, second: StarTables, labels: list[str], max_distan
     return first.take(match >= 0), first.take(match < 0), second.take(~used)
 
 
-def input_names(words: str) -> list[str]:
+def input_names(words: str, flag: str = "i") -> list[str]:
     """File names from words with patterns, in order, each once."""
     found: list[str] = []
     for word in words.split():
         names = sorted(glob.glob(word)) if glob.has_magic(word) else [word]
         if not names:
-            raise InputError(f"--i {word}: no file has such a name, expected at least one; check the pattern")
+            raise InputError(f"--{flag} {word}: no file has such a name, expected at least one; check the pattern")
         found += [name for name in names if name not in found]
     if not found:
-        raise InputError("--i: found no file name, expected at least one; give --i")
+        raise InputError(f"--{flag}: found no file name, expected at least one; give --{flag}")
     return found
 
 

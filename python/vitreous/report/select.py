@@ -6,10 +6,11 @@ import io
 
 import numpy as np
 
-from vitreous.report.figures import ACCENT, STYLE, styled
+from vitreous.report.figures import ACCENT, STYLE, histogram, styled
 from vitreous.report.maps import option_table
 from vitreous.report.page import Page, card, image_tag
 
+MOST_MICROGRAPHS = 500  # in a table
 MOST_CLASSES = 200  # shown of each kind, to keep the page small
 
 
@@ -76,5 +77,26 @@ def select_report(
                          [f"<b>{numbers[i]}</b> {counts[i]:,}"], float(share[i]), not chosen[i])
                     for i in rows
                 )  # fmt: skip
+    option_table(page, options)
+    return page.html()
+
+
+def picks_report(counts, options) -> str:
+    """The page of imported picks as HTML text.
+
+    Parameters
+    ----------
+    counts : micrograph -> number of picks
+    options : (name, value, unit, who chose it)
+    """
+    values = np.array(list(counts.values()), float)
+    page = Page("Picks", f"{int(values.sum()):,} in {int((values > 0).sum()):,} micrographs")
+    page.facts([("picks", f"{int(values.sum()):,}"), ("micrographs", f"{len(values):,}"),
+                ("median of a micrograph", f"{np.median(values):g}")])  # fmt: skip
+    if len(values) > 1:
+        page.section("Picks of each micrograph")
+        page.figures([(histogram(values, "picks of a micrograph"), "A far lower or higher number deserves a look.")])
+    page.section("Micrographs")
+    page.table(("micrograph", "picks"), list(counts.items())[:MOST_MICROGRAPHS])
     option_table(page, options)
     return page.html()
