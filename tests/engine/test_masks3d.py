@@ -30,6 +30,18 @@ def test_shrinking_is_extending_the_outside(by_px):
     np.testing.assert_array_equal(masks3d.extend(inside, -by_px), ~masks3d.extend(~inside, by_px))
 
 
+@pytest.mark.parametrize("corner", [(0, 0, 0), (9, 13, 5)])
+def test_only_the_part_around_a_mask_is_looked_at_with_the_same_result(corner):
+    inside = np.zeros((12, 16, 9), bool)
+    inside[tuple(slice(c, c + 3) for c in corner)] = True
+    near = squared_distances(inside)
+    np.testing.assert_array_equal(masks3d.extend(inside, 3), near < 9)
+    edge = np.where(near < 16, 0.5 + 0.5 * np.cos(np.pi * np.sqrt(near) / 4), 0)
+    np.testing.assert_allclose(masks3d.soft_edge(inside, 4), edge, atol=1e-6)
+    # what lies beyond the box is not outside: a mask shrinks from the voxels there are
+    np.testing.assert_array_equal(masks3d.extend(inside, -2), inside & (squared_distances(~inside) >= 4))
+
+
 def test_extend_leaves_full_and_empty_masks():
     for inside in (np.zeros((4, 4, 4), bool), np.ones((4, 4, 4), bool)):
         for by_px in (-2, 0, 2):
