@@ -18,30 +18,45 @@ struct Row {
   const float *re, *im, *w, *m;
 };
 
-void add_pair(float *p, const float *value, float low, float high) {
-  for (int i = 0; i < 3; ++i) p[i] += low * value[i];
-  for (int i = 0; i < 3; ++i) p[3 + i] += high * value[i];
+// A sample and its neighbour in x lie together: six numbers, added in one go.
+void add_pair(float *p, const float *pair, float share) {
+  for (int i = 0; i < 6; ++i) p[i] += share * pair[i];
 }
 
-void add_plane(const Slab &slab, const Corner3 &c, idx z, const float *value, float share) {
-  float *p = slab.centre + 3 * ((z * slab.ny + c.y) * slab.nx + c.x);
-  const float low = share * (1 - c.wy), high = share * c.wy;
-  add_pair(p, value, low * (1 - c.wx), low * c.wx);
-  add_pair(p + 3 * slab.nx, value, high * (1 - c.wx), high * c.wx);
-}
+struct Entry {
+  float *p;  // the lower corner's sample
+  idx z;
+  float wy, wz, pair[6];
+};
 
+// First where the tile's pixels fall, with a hint to the cache; then the additions, when the lines have come.
 void insert_tile(const BandTiles &band, const BandTiles::Tile &tile, const Row &row, float radius2, const Slab &slab) {
   const float *m = row.m;
+  const idx plane = 3 * slab.ny * slab.nx, line = 3 * slab.nx;
+  Entry entries[BandTiles::PIXELS];
+  int n = 0;
   for (idx q = tile.first; q < tile.last; ++q) {
     const idx k = band.order[q];
     const float w = row.w[k], u = band.kx[q], v = band.ky[q];
-    if (w <= 0) continue;
     const float x = m[0] * u + m[1] * v, y = m[2] * u + m[3] * v, z = m[4] * u + m[5] * v;
-    if (x * x + y * y + z * z > radius2) continue;
+    if (w <= 0 || x * x + y * y + z * z > radius2) continue;
     const Corner3 c = corner3(x, y, z);
-    const float value[3] = {row.re[k], c.mate ? -row.im[k] : row.im[k], w};
-    if (slab.holds(c.z)) add_plane(slab, c, c.z, value, 1 - c.wz);
-    if (slab.holds(c.z + 1)) add_plane(slab, c, c.z + 1, value, c.wz);
+    if (!slab.holds(c.z) && !slab.holds(c.z + 1)) continue;
+    const float re = row.re[k], im = c.mate ? -row.im[k] : row.im[k], low = 1 - c.wx;
+    float *p = slab.centre + c.z * plane + c.y * line + 3 * c.x;
+    for (const float *line_p : {p, p + line, p + plane, p + plane + line}) __builtin_prefetch(line_p, 1);
+    entries[n++] = {p, c.z, c.wy, c.wz, {low * re, low * im, low * w, c.wx * re, c.wx * im, c.wx * w}};
+  }
+  for (int i = 0; i < n; ++i) {
+    const Entry &e = entries[i];
+    if (slab.holds(e.z)) {
+      add_pair(e.p, e.pair, (1 - e.wz) * (1 - e.wy));
+      add_pair(e.p + line, e.pair, (1 - e.wz) * e.wy);
+    }
+    if (slab.holds(e.z + 1)) {
+      add_pair(e.p + plane, e.pair, e.wz * (1 - e.wy));
+      add_pair(e.p + plane + line, e.pair, e.wz * e.wy);
+    }
   }
 }
 

@@ -11,7 +11,8 @@
 namespace vitreous {
 
 struct BandTiles {
-  static constexpr float SIDE = 8;  // 64 pixels: at padding 2 their corners span some 20 kB of a volume
+  static constexpr float SIDE = 8;  // at padding 2 the corners of a tile span some 20 kB of a volume
+  static constexpr int PIXELS = 64;  // at most, in a tile
   struct Tile {
     idx first, last;       // pixels first..last-1 of kx, ky and order
     float x, y, half_x, half_y;  // the tile's rectangle: centre and half extents
@@ -31,10 +32,14 @@ struct BandTiles {
     });
     for (idx k : order) {
       const idx at = idx(kx.size());
-      const bool fresh = tiles.empty() || cell(kx.back()) != cell(all_kx[k]) || cell(ky.back()) != cell(all_ky[k]);
+      const bool fresh = tiles.empty() || at - tiles.back().first == PIXELS ||  // frequencies may repeat
+                         cell(kx.back()) != cell(all_kx[k]) || cell(ky.back()) != cell(all_ky[k]);
       kx.push_back(all_kx[k]);
       ky.push_back(all_ky[k]);
-      if (fresh) tiles.push_back({at, at, (cell(all_kx[k]) + 0.5f) * SIDE, (cell(all_ky[k]) + 0.5f) * SIDE, SIDE / 2, SIDE / 2});
+      if (fresh) {
+        const float x = (cell(all_kx[k]) + 0.5f) * SIDE, y = (cell(all_ky[k]) + 0.5f) * SIDE;
+        tiles.push_back({at, at, x, y, SIDE / 2, SIDE / 2});
+      }
       tiles.back().last = at + 1;
     }
   }

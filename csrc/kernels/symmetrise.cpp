@@ -7,16 +7,22 @@ namespace {
 // Adds the trilinear value at (x, y, z) of the sums around `centre` to total.
 void add_value(const float *centre, idx ny, idx nx, float x, float y, float z, float *total) {
   const Corner3 c = corner3(x, y, z);
+  const float *p = centre + 3 * ((c.z * ny + c.y) * nx + c.x);
   const float sign = c.mate ? -1.0f : 1.0f;
-  for (int dz = 0; dz < 2; ++dz)
-    for (int dy = 0; dy < 2; ++dy) {
-      const float share = (dz ? c.wz : 1 - c.wz) * (dy ? c.wy : 1 - c.wy);
-      const float low = share * (1 - c.wx), high = share * c.wx;
-      const float *p = centre + 3 * (((c.z + dz) * ny + c.y + dy) * nx + c.x);
-      total[0] += low * p[0] + high * p[3];
-      total[1] += sign * (low * p[1] + high * p[4]);
-      total[2] += low * p[2] + high * p[5];
-    }
+  if (c.wx == 0 && c.wy == 0 && c.wz == 0) {  // rotations that map the lattice onto itself
+    total[0] += p[0];
+    total[1] += sign * p[1];
+    total[2] += p[2];
+    return;
+  }
+  const float *row[4] = {p, p + 3 * nx, p + 3 * ny * nx, p + 3 * (ny + 1) * nx};
+  const float share[4] = {(1 - c.wz) * (1 - c.wy), (1 - c.wz) * c.wy, c.wz * (1 - c.wy), c.wz * c.wy};
+  float pair[6] = {0, 0, 0, 0, 0, 0};  // a sample and its neighbour in x lie together
+  for (int q = 0; q < 4; ++q)
+    for (int i = 0; i < 6; ++i) pair[i] += share[q] * row[q][i];
+  total[0] += (1 - c.wx) * pair[0] + c.wx * pair[3];
+  total[1] += sign * ((1 - c.wx) * pair[1] + c.wx * pair[4]);
+  total[2] += (1 - c.wx) * pair[2] + c.wx * pair[5];
 }
 }  // namespace
 

@@ -3,7 +3,7 @@ import pytest
 import scipy.fft
 from volume_phantom import Blobs, ctf_table, optics, random_rotations
 
-from vitreous import backend
+from vitreous import backend, kernels_volume
 from vitreous.engine import reconstruct3d
 from vitreous.engine.slices3d import CtfChoice, ViewBatch, insert
 from vitreous.model.symmetry import Symmetry
@@ -94,7 +94,7 @@ def test_reconstruct_gives_back_the_map_on_its_grey_scale(be):
     sums = sums_of(be, blobs, random_rotations(800), lattice)
     found = reconstruct3d.reconstruct(be, sums, lattice)
     truth = blobs.volume(BOX)
-    # linear interpolation: 2.5 % from the mean of the map, which samples by the origin do not share, 1.8 % from the rest
+    # linear interpolation: 2.5 % from the map's mean, which samples by the origin do not share, 1.8 % from the rest
     assert fidelity(found.volume, truth) < 0.04
     assert np.vdot(truth, found.volume) / np.vdot(truth, truth) == pytest.approx(1, abs=0.01)
 
@@ -119,6 +119,16 @@ def test_reconstruct_symmetrises_as_inserting_every_copy_does(be):
     copies = (rotations[:, None] @ symmetry.rotations).reshape(-1, 3, 3)
     direct = reconstruct3d.reconstruct(be, sums_of(be, blobs, copies, lattice), lattice).volume
     assert fidelity(found, direct) < 0.05  # one interpolation more; 0.10 without its envelope at half the box
+
+
+@pytest.mark.parametrize("name", ["C3", "C4", "D7", "I2"])
+def test_symmetrise_in_two_steps_is_the_sum_over_the_group(be, name):
+    lattice, symmetry = VolumeLattice(BOX, 1, 8), Symmetry(name)
+    sums = sums_of(be, Blobs(), random_rotations(60), lattice)
+    reconstruct3d.add_friedel_mates(sums)
+    whole = kernels_volume.symmetrise(be, sums, symmetry.rotations.astype(np.float32), lattice.reach)
+    found = reconstruct3d.symmetrise(be, sums.copy(), lattice, symmetry)
+    np.testing.assert_allclose(found, whole, atol=2e-5 * abs(whole).max())  # float32 places on the lattice
 
 
 def test_wiener_prior_shrinks_by_its_share(be):

@@ -37,6 +37,14 @@ def test_project3d_is_zero_beyond_the_radius(be):
     assert out[:, 0, ~beyond].all()
 
 
+def test_project3d_reads_repeated_frequencies(be):
+    volume, class_of, matrix, _, _, radius = case()
+    many = np.tile(np.array([1.0, 2.0], np.float32), 100)
+    out = project3d(be, volume, class_of, matrix, many, np.zeros_like(many), radius)
+    once = project3d(be, volume, class_of, matrix, many[:2], np.zeros(2, np.float32), radius)
+    np.testing.assert_array_equal(out, np.tile(once, (1, 1, 100)))
+
+
 @pytest.mark.parametrize(
     "change, text", [({"radius": 11.0}, "radius 11.0 needs"), ({"class_of": 2}, "class_of is in 2..2")]
 )

@@ -67,6 +67,19 @@ def test_symmetry_refuses_what_is_no_group(text):
         Symmetry.parse(text)
 
 
+@pytest.mark.parametrize(
+    "name, n_interpolated", [("C1", 1), ("C3", 3), ("C6", 3), ("D7", 7), ("T", 12), ("O", 1), ("I2", 5)]
+)
+def test_symmetry_is_made_of_its_cosets(name, n_interpolated):
+    group = Symmetry.parse(name)
+    chosen, exact = group.cosets
+    assert len(chosen) == n_interpolated and len(chosen) * len(exact) == group.order
+    np.testing.assert_array_equal(exact, np.rint(exact))
+    products = (chosen[:, None] @ exact[None]).reshape(-1, 1, 9)
+    gap = np.abs(products - group.rotations.reshape(1, -1, 9)).max(-1)
+    assert gap.min(0).max() < 1e-9 and gap.min(1).max() < 1e-9
+
+
 def test_symmetry_unit_of_a_grid_keeps_one_of_each_pair_on_the_seam():
     # rot in steps of 30 degrees: for C4 the unit [-45, 45) holds -30, 0 and 30, which have no mates among them
     rot, tilt = (a.ravel() for a in np.meshgrid(np.arange(-180.0, 180, 30), [20.0, 90.0]))

@@ -123,10 +123,21 @@ def add_friedel_mates(sums) -> None:
 
 
 def symmetrise(be, sums, lattice: VolumeLattice, symmetry: Symmetry) -> np.ndarray:
-    """Sums completed by a point group's copies; the plane kx = 0 must be Hermitian. The sums themselves for C1."""
-    if symmetry.order == 1:
-        return sums
-    return kernels_volume.symmetrise(be, sums, np.ascontiguousarray(symmetry.rotations, np.float32), lattice.reach)
+    """Sums completed by a point group's copies.
+
+    Parameters
+    ----------
+    sums : (nz, ny, nx, 3) float32      the plane kx = 0 Hermitian; used as workspace
+
+    Returns
+    -------
+    (nz, ny, nx, 3) float32             in the memory of the sums where that can be
+    """
+    interpolated, exact = (np.ascontiguousarray(r, np.float32) for r in symmetry.cosets)
+    if len(interpolated) == 1:
+        return sums if len(exact) == 1 else kernels_volume.symmetrise(be, sums, exact, lattice.reach)
+    first = kernels_volume.symmetrise(be, sums, interpolated, lattice.reach)
+    return first if len(exact) == 1 else kernels_volume.symmetrise(be, first, exact, lattice.reach, out=sums)
 
 
 def shell_mean_weight(sums, lattice: VolumeLattice) -> np.ndarray:

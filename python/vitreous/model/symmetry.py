@@ -75,10 +75,24 @@ class Symmetry:
         Nothing, where it maps the lattice onto itself; all axes but x, but y, or but z, which it maps onto an axis
         of the lattice; all axes.
         """
-        whole = np.abs(np.abs(self.rotations) - 1) < 1e-9  # (order, 3, 3): the row is plus or minus that axis
+        whole = np.abs(self.rotations) == 1  # (order, 3, 3): the row is plus or minus that axis
         n_whole = whole.sum((1, 2))
         spared = [int((whole[:, :, i].any(1) & (n_whole == 1)).sum()) for i in range(3)]
         return (int((n_whole == 3).sum()), *spared, int((n_whole == 0).sum()))
+
+    @cached_property
+    def cosets(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rotations C (m, 3, 3) and H (n, 3, 3), the identity first in both, such that every rotation is one c h.
+
+        H are those that map a cubic lattice onto itself: copies of H are read, only those of C are interpolated.
+        """
+        exact = self.rotations[(self.rotations == np.rint(self.rotations)).all((1, 2))]
+        chosen, covered = [], np.zeros((0, 3, 3))
+        for rotation in self.rotations:
+            if not len(covered) or np.abs(covered - rotation).max((1, 2)).min() > 1e-6:
+                chosen.append(rotation)
+                covered = np.concatenate([covered, rotation @ exact])
+        return np.array(chosen), exact
 
     def _generators(self) -> list[tuple]:
         kind, number = self.name[0], int(self.name[1:] or 0)
@@ -189,6 +203,8 @@ def close(generators) -> np.ndarray:
 
 
 def _orthonormal(matrices) -> np.ndarray:
-    """The nearest rotations: products of many have gathered rounding."""
+    """The nearest rotations, as products of many have gathered rounding; 0, 1/2, 1 are exact where meant."""
     u, _, v = np.linalg.svd(matrices)
-    return u @ v
+    found = u @ v
+    halves = np.rint(2 * found) / 2
+    return np.where(np.abs(found - halves) < 1e-12, halves, found)
