@@ -7,6 +7,7 @@ RTOL = {
     "shell_power": 1e-6,  # float32 squares summed in double
     "coloured_noise": 2e-6,  # float32 logarithm, square root and sine, relative to the largest coefficient
     "weighted_sums": 2e-4,  # float32 sums of up to hundreds of terms of either sign, relative to the largest result
+    "pick_best": 1e-5,  # float32 sums of tens of products, relative to the largest
     "project": 2e-5,  # float32 coordinates of up to 20 samples: the interpolation weights keep about five digits
 }
 

@@ -8,6 +8,7 @@
 #include "bind/bind_extract_normalise.hpp"
 #include "bind/bind_gather_band.hpp"
 #include "bind/bind_math.hpp"
+#include "bind/bind_pick_best.hpp"
 #include "bind/bind_prepare_images.hpp"
 #include "bind/bind_shell_power.hpp"
 #include "bind/bind_shift_phases.hpp"
@@ -34,6 +35,7 @@ PYBIND11_MODULE(VITREOUS_MODULE, m) {
   bind_extract_normalise(m, cpu);
   bind_gather_band(m, cpu);
   bind_math(m);
+  bind_pick_best(m, cpu);
   bind_prepare_images(m, cpu);
   bind_shell_power(m, cpu);
   bind_shift_phases(m, cpu);

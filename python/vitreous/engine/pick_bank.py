@@ -1,0 +1,146 @@
+"""The bank of templates: every reference at every angle, made from as few basis images as an error allows.
+
+Source: docs/programs/autopick.md#templates
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vitreous.engine.pick_references import References, transform_at
+from vitreous.engine.pick_size import WorkSize, crop, frequencies, round_half_away
+from vitreous.kernels import project
+
+BLOCK_BYTES = 64 << 20  # of templates computed at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Templates as combinations of basis images.
+
+    Parameters
+    ----------
+    basis : (n_basis, h, h//2 + 1) complex64    conjugate transforms, h = min(band, work)
+    coefficients : (n_template, n_basis) float32
+    start : (n_ref + 1,) int32                  templates of each reference
+    psi_deg : (n_psi,) float64                  angle of template t of a reference is psi_deg[t]
+    first : (n_ref, band, band//2 + 1) complex64    transforms of the references at angle 0
+    error : largest relative error of a template
+    """
+
+    basis: np.ndarray
+    coefficients: np.ndarray
+    start: np.ndarray
+    psi_deg: np.ndarray
+    first: np.ndarray
+    error: float
+
+
+def angles_deg(step_deg: float) -> np.ndarray:
+    """Angles in the plane, a whole number of steps around."""
+    n = max(round_half_away(360 / step_deg), 1)
+    return np.arange(n) * (360 / n)
+
+
+def padded_transforms(references: References, size: WorkSize, pad: float) -> np.ndarray:
+    """(n_ref, ny, nx) complex64 finely sampled transforms of the references in the full square, as ``kernels.project`` reads."""
+    reach = round_half_away(size.band / 2 * pad)
+    n = reach + 3
+    ky, kx = np.arange(-n, n + 1), np.arange(n + 1)
+    out = np.stack([transform_at(image, ky, kx, pad * size.full, size.full) for image in references.images])
+    out[:, ky[:, None] ** 2 + kx**2 > reach**2] = 0
+    return out
+
+
+class Slicer:
+    """Cuts templates out of padded transforms.
+
+    Parameters
+    ----------
+    be, references, size, pad
+    psi_deg : (n_psi,) angles
+    """
+
+    def __init__(self, be, references: References, size: WorkSize, pad: float, psi_deg: np.ndarray):
+        self.be, self.size, self.pad = be, size, pad
+        self.padded = be.to_device(padded_transforms(references, size, pad))
+        psi = np.deg2rad(np.tile(psi_deg, len(references.images)))
+        turn = np.array([[np.cos(psi), -np.sin(psi)], [np.sin(psi), np.cos(psi)]]).transpose(2, 0, 1) * pad
+        self.matrix = np.ascontiguousarray(turn, np.float32)
+        self.class_of = np.repeat(np.arange(len(references.images), dtype=np.int32), len(psi_deg))
+        ky, kx = frequencies(size.band)
+        self.inside = ky**2 + kx**2 <= (size.band // 2) ** 2
+
+    def __len__(self) -> int:
+        return len(self.class_of)
+
+    def cut(self, rows, ky: np.ndarray, kx: np.ndarray) -> np.ndarray:
+        """(n_row, 2, n_k) float32 of templates ``rows`` (a slice or indices) at frequencies within the band's circle."""
+        matrix, class_of = np.ascontiguousarray(self.matrix[rows]), np.ascontiguousarray(self.class_of[rows])
+        radius = self.pad * self.size.band / 2 + 0.5
+        return self.be.to_host(project(self.be, self.padded, class_of, matrix, kx, ky, radius))
+
+    def grid(self, rows, n: int | None = None) -> np.ndarray:
+        """(n_row, n, n//2 + 1) complex64 transforms of templates; n = the band where None, at most that."""
+        n = n or self.size.band
+        ky, kx = np.broadcast_arrays(*frequencies(n))
+        inside = crop(self.inside, n)
+        values = self.cut(rows, np.ascontiguousarray(ky[inside]), np.ascontiguousarray(kx[inside]))
+        out = np.zeros((len(values), n, n // 2 + 1), np.complex64)
+        out[:, inside] = values[:, 0] + 1j * values[:, 1]
+        return out
+
+
+def make_bank(
+    be, references: References, size: WorkSize, *, step_deg: float, pad: float = 2.0, error: float = 0.001
+) -> Bank:
+    """The bank of all references and angles.
+
+    Parameters
+    ----------
+    step_deg : angular step, changed so that it divides the circle
+    pad : padding of the transforms that are interpolated
+    error : relative error (2-norm) that every template may have; 0 keeps each as it is
+    """
+    psi = angles_deg(step_deg)
+    slicer = Slicer(be, references, size, pad, psi)
+    n_ref, n = len(references.images), min(size.band, size.work)
+    start = (np.arange(n_ref + 1) * len(psi)).astype(np.int32)
+    first = slicer.grid(np.arange(n_ref) * len(psi))
+    if error <= 0:
+        return Bank(slicer.grid(slice(None), n).conj(), np.eye(len(slicer), dtype=np.float32), start, psi, first, 0.0)
+    ky, kx = np.broadcast_arrays(*frequencies(n))
+    inside = crop(slicer.inside, n)
+    ky, kx = np.ascontiguousarray(ky[inside]), np.ascontiguousarray(kx[inside])
+    vectors, left = _principal(slicer, ky, kx, error)
+    basis = np.zeros((vectors.shape[1], n, n // 2 + 1), np.complex64)
+    flat = np.flatnonzero(inside)
+    for part in _blocks(len(slicer), len(ky)):
+        values = np.einsum("tj,tck->jck", vectors, slicer.cut(slice(None), ky[part], kx[part]), optimize=True)
+        basis.reshape(len(basis), -1)[:, flat[part]] = values[:, 0] - 1j * values[:, 1]
+    return Bank(basis, vectors, start, psi, first, left)
+
+
+def _blocks(n_row: int, n_k: int):
+    step = max(BLOCK_BYTES // (8 * n_row), 256)
+    return [slice(i, i + step) for i in range(0, n_k, step)]
+
+
+def _principal(slicer: Slicer, ky, kx, error) -> tuple[np.ndarray, float]:
+    """(n_template, n_basis) float32 orthonormal combinations, and the largest relative error that they leave."""
+    gram = np.zeros((len(slicer), len(slicer)))
+    for part in _blocks(len(slicer), len(ky)):
+        values = slicer.cut(slice(None), ky[part], kx[part])
+        values *= np.where(kx[part] > 0, np.sqrt(np.float32(2)), np.float32(1))
+        flat = values.reshape(len(values), -1)
+        gram += flat @ flat.T
+    power, vectors = np.linalg.eigh(gram)
+    power, vectors = np.maximum(power[::-1], 0), vectors[:, ::-1]
+    norm2 = np.maximum(np.diag(gram), 1e-30)
+    # What template t loses when the vectors from j on are left out, relative to its own square norm.
+    lost = np.cumsum((vectors**2 * power)[:, ::-1], axis=1)[:, ::-1] / norm2[:, None]
+    worst = np.append(lost.max(0), 0)
+    n_basis = max(int(np.argmax(worst <= error**2)), 1)
+    return np.ascontiguousarray(vectors[:, :n_basis], np.float32), float(np.sqrt(worst[n_basis]))

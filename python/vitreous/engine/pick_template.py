@@ -1,0 +1,162 @@
+"""Picking by templates: figures of merit from the correlation with every reference at every angle.
+
+A figure of merit is the likelihood ratio of "this particle and noise" against "noise", with one mask area counted as one
+observation, on a scale where 1 is what a perfect particle is expected to give. Source: docs/programs/autopick.md#templates
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from vitreous.engine.pick_bank import Bank
+from vitreous.engine.pick_image import normalise, square
+from vitreous.engine.pick_references import References, centre_of_inverse, transform_at
+from vitreous.engine.pick_size import WorkSize, crop, forward, frequencies, inverse, round_half_away
+from vitreous.kernels_pick import pick_best
+
+TILE_BYTES = 64 << 20  # of correlation maps held at a time
+LEAST_VARIANCE, LEAST_EXPECTED, LARGEST_EXPONENT = 1e-10, 1e-6, 80.0
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """Mean and standard deviation around every pixel, in the ring outside the template's circle; (work, work) float32."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What a perfect particle gives, for one reference in one micrograph.
+
+    Parameters
+    ----------
+    mean, power : S1 and S2: sums of the template and of its square inside the circle, over n_inside + 1
+    ratio : likelihood ratio of a perfect particle
+    """
+
+    mean: float
+    power: float
+    ratio: float
+
+
+def surroundings_kernel(references: References, size: WorkSize) -> tuple[np.ndarray, int]:
+    """Conjugate transform (work, work//2 + 1) of what lies outside the circle in a template's box, and its pixels."""
+    ky = np.arange(size.work)
+    ky = np.where(ky <= size.work // 2, ky, ky - size.work)
+    ring = (~references.inside).astype(np.float32)
+    return transform_at(ring, ky, np.arange(size.work // 2 + 1), size.full, size.full).conj(), int(ring.sum())
+
+
+def prepare(
+    image: np.ndarray,
+    size: WorkSize,
+    *,
+    outlier_sd: float,
+    highpass_A: float | None,
+    pixel_size_A: float,
+    seed: int,
+    workers: int = 1,
+) -> np.ndarray:
+    """(full, full) float32 normalised micrograph, high-passed where asked for."""
+    image = square(normalise(image, outlier_sd), size, seed)
+    if not highpass_A:
+        return image
+    ky, kx = frequencies(size.full)
+    k = np.sqrt(ky**2 + kx**2)
+    middle = round_half_away(size.full * pixel_size_A / highpass_A)
+    depth = np.clip((k - (middle - 1)) / 2, 0, 1)  # an edge of two shells
+    return fft.irfft2(
+        fft.rfft2(image, workers=workers) * (0.5 - 0.5 * np.cos(np.pi * depth)).astype(np.float32),
+        s=image.shape,
+        workers=workers,
+    )
+
+
+def surroundings(
+    image: np.ndarray, ft: np.ndarray, kernel: np.ndarray, n_outside: int, size: WorkSize, workers: int = 1
+) -> Surroundings:
+    """Local mean and standard deviation.
+
+    Parameters
+    ----------
+    image : (full, full) float32
+    ft : (work, work//2 + 1) its transform
+    kernel, n_outside : from ``surroundings_kernel``
+    """
+    scale = np.float32(size.full**2 / n_outside)
+    mean = inverse(ft * kernel, workers) * scale
+    variance = inverse(forward(np.square(image), size.work, workers) * kernel, workers) * scale - mean**2
+    return Surroundings(mean, np.sqrt(np.where(variance > LEAST_VARIANCE, variance, np.float32(1))))
+
+
+def expected(
+    first: np.ndarray, ctf: np.ndarray | None, references: References, size: WorkSize, rng=None
+) -> list[Expected]:
+    """What each reference expects, from its template at angle 0.
+
+    Parameters
+    ----------
+    first : (n_ref, band, band//2 + 1) complex64
+    ctf : (band, band//2 + 1) float32 or None
+    rng : adds unit noise to the expected particle, as RELION does; None: the ratio's value without it
+    """
+    out = []
+    for ft in first:
+        values = centre_of_inverse(ft if ctf is None else ft * ctf, references.box, size.full)[references.inside]
+        n = len(values) + 1
+        mean, power = float(values.sum() / n), float((values**2).sum() / n)
+        noise = 0.0 if rng is None else float((2 * values * rng.standard_normal(len(values))).sum() / n)
+        ratio = float(np.exp(min((power + noise) / 2, LARGEST_EXPONENT)))
+        out.append(Expected(mean, power, max(ratio, 1 + LEAST_EXPECTED)))
+    return out
+
+
+def correlate(be, bank: Bank, ft: np.ndarray, size: WorkSize, n_inside: int) -> tuple[np.ndarray, np.ndarray]:
+    """Largest correlation with the templates of each reference, and the template that gives it.
+
+    Parameters
+    ----------
+    ft : (h, h//2 + 1) complex64 the micrograph's transform times the CTF, h as in the bank
+
+    Returns
+    -------
+    best : (n_ref, work, work) float32
+    which : (n_ref, work, work) int32       template, counted from 0 within the reference
+    """
+    n_ref, work, n = len(bank.start) - 1, size.work, len(ft)
+    half = np.zeros((len(bank.basis), work, n // 2 + 1), np.complex64)
+    up, down = n // 2 + 1, (n - 1) // 2
+    ft = ft * np.float32(size.full**2 / n_inside)
+    np.multiply(bank.basis[:, :up], ft[:up], out=half[:, :up])
+    np.multiply(bank.basis[:, n - down :], ft[n - down :], out=half[:, work - down :])
+    half = fft.ifft(half, axis=1, norm="forward", workers=be.n_threads, overwrite_x=True)
+    best, which = np.empty((n_ref, work, work), np.float32), np.empty((n_ref, work, work), np.int32)
+    rows = max(TILE_BYTES // (4 * len(half) * work), 1)
+    for y in range(0, work, rows):
+        maps = fft.irfft(half[:, y : y + rows], n=work, axis=2, norm="forward", workers=be.n_threads)
+        found = pick_best(be, be.to_device(maps.reshape(len(maps), -1)), bank.coefficients, bank.start)
+        best[:, y : y + rows], which[:, y : y + rows] = (be.to_host(a).reshape(n_ref, -1, work) for a in found)
+    return best, which - bank.start[:-1, None, None]
+
+
+def figure_of_merit(best: np.ndarray, around: Surroundings, expect: Expected) -> np.ndarray:
+    """(work, work) float32 figures of merit of one reference from its largest correlations."""
+    delta = (np.float32(2 * expect.mean) * around.mean - 2 * best) / around.sd + np.float32(expect.power)
+    np.clip(delta * np.float32(-0.5), None, LARGEST_EXPONENT, out=delta)
+    return (np.exp(delta, out=delta) - 1) / np.float32(expect.ratio - 1)
+
+
+def transforms(image: np.ndarray, size: WorkSize, workers: int = 1) -> np.ndarray:
+    """(work, work//2 + 1) transform of a prepared micrograph."""
+    return forward(image, size.work, workers)
+
+
+def for_bank(ft: np.ndarray, ctf: np.ndarray | None, size: WorkSize) -> np.ndarray:
+    """The micrograph's transform as ``correlate`` takes it: the lowest frequencies, times the CTF (band, band//2 + 1)."""
+    n = min(size.band, size.work)
+    return crop(ft, n) if ctf is None else crop(ft, n) * crop(ctf, n)
