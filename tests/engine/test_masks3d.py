@@ -115,3 +115,9 @@ def test_automatic_threshold_parts_two_levels_whatever_the_scale():
     assert 0.3 < level < 0.7
     assert masks3d.automatic_threshold(3 * volume - 7) == pytest.approx(3 * level - 7, abs=0.03)  # a bin's width
     assert np.isnan(masks3d.automatic_threshold(np.ones((8, 8, 8), np.float32)))
+
+
+def test_automatic_threshold_of_an_image():
+    image = np.random.default_rng(4).normal(0, 0.1, (1, 32, 32)).astype(np.float32)
+    image[:, 10:20, 10:20] += 1
+    assert 0.3 < masks3d.automatic_threshold(image) < 0.7

@@ -196,6 +196,27 @@ def test_bad_input_is_refused(folder, volumes, change, text):
     assert not (folder / "postprocess.star").exists()
 
 
+@pytest.mark.parametrize("part", [np.s_[1:, 1:, 1:], np.s_[3:38, :, 2:39]], ids=["odd", "not a cube"])
+def test_boxes_need_be_neither_even_nor_cubes(folder, volumes, part):
+    for i, half in enumerate(volumes[1], 1):
+        write_mrc(f"odd_half{i}.mrc", half[part], PIXEL_A)
+    found = run(i="odd_half1.mrc", auto_mask=True, auto_bfac=True, autob_lowres=25.0, low_pass=-1.0).assessment
+    whole = run(auto_mask=True).assessment
+    # the longest side, and with it the width of a shell, differs by at most a voxel; the noise is the same
+    assert found.resolution_A == pytest.approx(whole.resolution_A, rel=0.12)
+    assert read_mrc("postprocess.mrc")[0].shape == volumes[0].shape
+
+
+def test_half_maps_without_a_common_signal_are_said_to_be_so(folder, capsys):
+    rng = np.random.default_rng(5)
+    for i in (1, 2):
+        write_mrc(f"noise_half{i}.mrc", rng.normal(size=(24, 24, 24)).astype(np.float32), PIXEL_A)
+    found = run(i="noise_half1.mrc").assessment
+    assert found.shell <= 1 or found.resolution_A > 20
+    with pytest.raises(InputError, match="their FSC is too low there"):
+        run(i="noise_half1.mrc", auto_bfac=True)
+
+
 def test_a_header_without_pixel_size_asks_for_it(folder):
     for i in (1, 2):
         path = folder / f"run_half{i}_class001_unfil.mrc"

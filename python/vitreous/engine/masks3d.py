@@ -128,14 +128,14 @@ def automatic_threshold(volume: np.ndarray) -> float:
 
     Parameters
     ----------
-    volume : (nz, ny, nx) float32    white on dark
+    volume : (nz, ny, nx) float32    white on dark; one section is an image
 
     Returns
     -------
     float                            NaN where all voxels are alike
     """
     z, y, x = (np.arange(n) - n // 2 for n in volume.shape)
-    reach = min(volume.shape) / 2
+    reach = min(n for n in volume.shape if n > 1) / 2 if max(volume.shape) > 1 else 1
     values = volume[(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2) < reach * reach]
     counts, edges = np.histogram(values.astype(np.float64), bins=512)
     if not edges[-1] > edges[0] or np.ptp(values) == 0:
@@ -147,7 +147,8 @@ def automatic_threshold(volume: np.ndarray) -> float:
     total = (counts * middles).sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * np.square(sum_below / below - (total - sum_below) / above)
-    return float(edges[1 + int(np.nanargmax(between))])
+    best = np.flatnonzero(between >= np.nanmax(between) * (1 - 1e-9))  # several where bins are empty: their middle
+    return float(0.5 * (edges[1 + best[0]] + edges[1 + best[-1]]))
 
 
 def without_dust(inside: np.ndarray, share: float = DUST_SHARE) -> np.ndarray:

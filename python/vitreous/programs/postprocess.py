@@ -196,6 +196,9 @@ def auto_mask(options: Options, given: Input, average: np.ndarray, job: Job) -> 
     mask, threshold = masks3d.automatic_mask(
         average, given.pixel_size_A, options.extend_inimask, options.width_mask_edge, options.inimask_threshold
     )
+    if np.isnan(threshold):
+        raise InputError(f"--auto_mask: the low-passed average of {given.names[0]} and its other half is flat, expected "
+                         "a molecule on darker solvent; give other maps, or --mask")  # fmt: skip
     if not mask.max() > 0:
         raise InputError(f"--inimask_threshold: found {threshold:g}, which no voxel of the low-passed map reaches; "
                          "expected a lower one, or none to have it chosen")  # fmt: skip
@@ -254,8 +257,9 @@ def sharpen_average(given: Input, average: np.ndarray, recipe: Recipe, job: Job)
     try:
         return postprocess.sharpened(average, given.pixel_size_A, recipe)
     except ValueError as error:
-        raise InputError(f"--auto_bfac: {error}; widen the range with --autob_lowres and --autob_highres, or give "
-                         "--adhoc_bfac") from None  # fmt: skip
+        raise InputError(f"--auto_bfac: {error}; widen the range with --autob_lowres and --autob_highres, give "
+                         "--adhoc_bfac, or check that these are the half maps of one refinement: their FSC is too low "
+                         "there") from None  # fmt: skip
 
 
 def write(options, given: Input, made: Sharpened, fixed: Recipe, found: Assessment, mask, mask_name, job: Job) -> None:
