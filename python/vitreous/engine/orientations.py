@@ -1,7 +1,7 @@
 """Orientation grids of a 3D search: poses by number, their children on the finer grid, and windows for local searches.
 
-A pose is a class, a view direction and an in-plane angle. Poses p < n_row are the rows with the first half of the in-plane
-angles; p >= n_row is row p - n_row turned by 180 degrees in the plane, whose slice is the complex conjugate.
+A pose is a class, a view direction and an in-plane angle. Poses p < n_row are the rows with the first half of the
+in-plane angles; p >= n_row is row p - n_row turned by 180 degrees in the plane, whose slice is the complex conjugate.
 """
 
 from __future__ import annotations
@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from vitreous.model import healpix
 from vitreous.model import sampling as grids
 from vitreous.model.rotation import euler_to_matrix
-from vitreous.model.symmetry import Symmetry
+from vitreous.model.symmetry import Symmetry, view_directions
+
+# Views may be this share of a step away from the nearest mate of a direction; in a grid over the whole sphere 0.8 are.
+FARTHEST = 0.85
+# Views to try are those of a grid this fine or finer, so that the smallest unit, that of I, holds some.
+LEAST_PROBE_ORDER = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +80,7 @@ def coarse_and_fine(be, sampling, symmetry: Symmetry, n_classes: int) -> tuple[O
     """The two grids of an iteration, on an asymmetric unit of directions."""
     order, over = sampling.healpix_order, sampling.oversampling
     everything = healpix.directions(be, order)
-    seam = 0.5 * healpix.step_deg(order) / 2 if order <= 3 else 0.0
-    pixels = symmetry.asymmetric_unit(*everything.T, seam_deg=seam)
+    pixels = unit_pixels(be, order, symmetry)
     step = grids.adjusted_step_deg(sampling.psi_step_deg)
     psi = grids.psi_grid(step)
     shifts = grids.shift_grid(sampling.offset_range_A, sampling.offset_step_A)
@@ -87,6 +93,40 @@ def coarse_and_fine(be, sampling, symmetry: Symmetry, n_classes: int) -> tuple[O
         OrientationGrid(n_classes, everything[pixels], psi, q, shifts + move),
         OrientationGrid(n_classes, fine_directions, fine_psi, q, fine_shifts + move),
     )
+
+
+def unit_pixels(be, order: int, symmetry: Symmetry) -> np.ndarray:
+    """Pixels of an asymmetric unit, and as many more as leave no view far from every mate of one.
+
+    The pixels whose centres lie in the unit do not suffice: the four around the pole have none in the narrow unit of
+    C7, whose top views would be a step and a half from any sample, and the unit of I2 has none at all below order 2.
+
+    Returns
+    -------
+    (n_dir,) int64 nested numbers, ascending
+    """
+    everything = healpix.directions(be, order)
+    seam = 0.5 * healpix.step_deg(order) / 2 if order <= 3 else 0.0
+    pixels = symmetry.asymmetric_unit(*everything.T, seam_deg=seam)
+    if symmetry.order == 1:
+        return pixels
+    probe_order = min(max(order + 1, LEAST_PROBE_ORDER), healpix.MAX_ORDER)
+    angles = healpix.directions(be, probe_order)
+    probe = np.flatnonzero(symmetry.is_asymmetric(*angles.T))
+    axes = Rotation.from_matrix(symmetry.rotations[1:]).as_rotvec()
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)  # the corners of the unit, where pixels may be too wide for it
+    views = np.concatenate([view_directions(*angles[probe].T), axes, -axes])
+    nearest_pixel = (views[len(probe) :] @ view_directions(*everything.T).T).argmax(1)
+    pixel_of_view = np.concatenate([probe >> 2 * (probe_order - order), nearest_pixel])
+    mates = lambda some: (view_directions(*everything[some].T) @ symmetry.rotations).reshape(-1, 3)
+    distance = cKDTree(mates(pixels)).query(views)[0] if len(pixels) else np.full(len(views), 2.0)
+    farthest, added = 2 * np.sin(np.radians(FARTHEST * healpix.step_deg(order)) / 2), []
+    while distance.max() > farthest:
+        i_view = distance.argmax()
+        added.append(pixel_of_view[i_view])
+        distance[i_view] = 0
+        distance = np.minimum(distance, np.linalg.norm(views[:, None] - mates(added[-1:]), axis=2).min(1))
+    return np.unique(np.concatenate([pixels, np.array(added, np.int64)]))
 
 
 def children(coarse: OrientationGrid, fine: OrientationGrid, pose) -> np.ndarray:
@@ -130,25 +170,17 @@ def window(coarse: OrientationGrid, own, sigma_deg: float, symmetry: Symmetry):
 
 
 def _near(plain, n_psi: int, mates, limit: float):
-    """Samples of the grid within ``limit`` radians of any of some equivalent orientations: direction, psi index, angle."""
+    """Samples of the grid within ``limit`` radians of any of some mates, or the nearest: direction, psi index, angle."""
     along = plain[:, 2] @ mates[:, 2].T
-    i_dir, i_mate = np.nonzero(along > np.cos(limit))
-    if not len(i_dir):
-        i_dir, i_mate = (np.array([i]) for i in np.unravel_index(along.argmax(), along.shape))
-    relative = np.einsum(
-        "pij,pkj->pik", plain[i_dir], mates[i_mate]
-    )  # trace(Rz(psi) relative) = a cos psi - b sin psi + c
-    a, b = relative[:, 0, 0] + relative[:, 1, 1], relative[:, 0, 1] - relative[:, 1, 0]
-    half_width = int(np.ceil(limit / (2 * np.pi / n_psi)))
-    i_psi = np.rint(np.arctan2(-b, a) * n_psi / (2 * np.pi)).astype(int)[:, None] + np.arange(
-        -half_width, half_width + 1
-    )
-    psi = 2 * np.pi * i_psi / n_psi
-    angle = np.arccos(
-        np.clip((np.cos(psi) * a[:, None] - np.sin(psi) * b[:, None] + relative[:, 2, 2, None] - 1) / 2, -1, 1)
-    )
+    i_dir, i_mate = np.nonzero(along > np.cos(min(limit, np.pi)))
+    i_psi, angle = _turns(plain[i_dir], mates[i_mate], n_psi, limit)
     inside = angle < limit
-    if not inside.any():
+    if not inside.any():  # a turn is no less than the angle between the views, so no farther view can be the nearest
+        nearest = tuple(np.array([i]) for i in np.unravel_index(along.argmax(), along.shape))
+        bound = _turns(plain[nearest[0]], mates[nearest[1]], n_psi, 0.0)[1].min()
+        i_dir, i_mate = np.nonzero(along >= min(np.cos(bound), along.max()))
+        i_psi, angle = _turns(plain[i_dir], mates[i_mate], n_psi, 0.0)
+        inside = np.zeros(angle.shape, bool)
         inside.flat[angle.argmin()] = True
     key = (i_dir[:, None] * n_psi + i_psi % n_psi)[inside]
     angle = angle[inside]
@@ -156,3 +188,20 @@ def _near(plain, n_psi: int, mates, limit: float):
     key, angle = key[order], angle[order]
     first = np.concatenate([[True], key[1:] != key[:-1]])
     return key[first] // n_psi, key[first] % n_psi, angle[first]
+
+
+def _turns(plain, mates, n_psi: int, limit: float):
+    """In-plane indices within ``limit`` of the best one of pairs of directions and orientations, and the angles there.
+
+    Returns
+    -------
+    (n, m) int, (n, m) float64 radians
+    """
+    relative = np.einsum("pij,pkj->pik", plain, mates)  # trace(Rz(psi) relative) = a cos psi - b sin psi + c
+    a, b = relative[:, 0, 0] + relative[:, 1, 1], relative[:, 0, 1] - relative[:, 1, 0]
+    half_width = int(np.ceil(limit / (2 * np.pi / n_psi)))
+    best = np.rint(np.arctan2(-b, a) * n_psi / (2 * np.pi)).astype(int)
+    i_psi = best[:, None] + np.arange(-half_width, half_width + 1)
+    psi = 2 * np.pi * i_psi / n_psi
+    cosine = (np.cos(psi) * a[:, None] - np.sin(psi) * b[:, None] + relative[:, 2, 2, None] - 1) / 2
+    return i_psi, np.arccos(np.clip(cosine, -1, 1))
