@@ -197,8 +197,8 @@ def auto_mask(options: Options, given: Input, average: np.ndarray, job: Job) -> 
         average, given.pixel_size_A, options.extend_inimask, options.width_mask_edge, options.inimask_threshold
     )
     if np.isnan(threshold):
-        raise InputError(f"--auto_mask: the low-passed average of {given.names[0]} and its other half is flat, expected "
-                         "a molecule on darker solvent; give other maps, or --mask")  # fmt: skip
+        raise InputError(f"--auto_mask: the low-passed average of {given.names[0]} and its other half is flat, "
+                         "expected a molecule on darker solvent; give other maps, or --mask")  # fmt: skip
     if not mask.max() > 0:
         raise InputError(f"--inimask_threshold: found {threshold:g}, which no voxel of the low-passed map reaches; "
                          "expected a lower one, or none to have it chosen")  # fmt: skip
