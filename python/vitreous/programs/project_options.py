@@ -31,7 +31,9 @@ class Options(ProgramOptions):
         "NN": "nearest-neighbour interpolation loses resolution and saves no time: leave it out",
     }
 
-    map: str = option("", "map to project, white on dark", group="input", flag="i", metavar="MRC")
+    map: str | None = option(
+        None, "map to project, white on dark", group="input", flag="i", metavar="MRC", unset="required"
+    )
     ang: str | None = option(
         None,
         "particles whose orientations, origins and CTF are used",

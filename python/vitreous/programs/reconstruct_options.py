@@ -61,7 +61,9 @@ class Options(ProgramOptions):
         "refdim": "2D averages come from vitreous class2d --skip_align --iter 1: leave it out",
     }
 
-    particles: str = option("", "particles with orientations", group="input", flag="i", metavar="STAR")
+    particles: str | None = option(
+        None, "particles with orientations", group="input", flag="i", metavar="STAR", unset="required"
+    )
     img: str | None = option(
         None, "folder that image names are relative to", group="input", metavar="FOLDER", unset="found"
     )

@@ -32,7 +32,9 @@ class Options(ProgramOptions):
         "vitreous symmetry-expand --i run_data.star --o expanded.star --helix --twist -1.2 --rise 4.75 --asu 5",
     )
 
-    particles: str = option("", "particles with orientations", group="input", flag="i", metavar="STAR")
+    particles: str | None = option(
+        None, "particles with orientations", group="input", flag="i", metavar="STAR", unset="required"
+    )
     output: str = option("expanded.star", "the expanded particles", group="output", flag="o", metavar="STAR")
     verb: int = option(1, "0 is silent", group="output", ge=0)
     sym: str = option("C1", "point group: Cn, Dn, T, O, I1 to I4", group="basic")
