@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vitreous import cli
+from vitreous.engine.fsc import mass_in_mask_kDa
 from vitreous.engine.phantom import make_phantom
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_header, read_mrc, write_mrc
@@ -111,3 +112,15 @@ def test_bad_input_is_refused(folder, volume, change, text):
     with pytest.raises(InputError, match=text):
         make(**change)
     assert not (folder / "mask.mrc").exists()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name, mass_kDa", [
+    ("sim/maps/rubisco_1bxn_64_2.8A.mrc.gz", 540), ("sim/maps/apoferritin_CAonly_64_3A.mrc.gz", 490),
+    ("sim/maps/70S_36_10A.mrc.gz", 2500), ("real/bgal_empiar10204/reference/betaGal_ngl_3.54A_crop64.mrc.gz", 465),
+])  # fmt: skip
+def test_the_chosen_threshold_holds_the_mass_of_known_molecules(test_data, folder, name, mass_kDa):
+    """Low-passed maps are blurred by a few A, so that their contour holds somewhat more than the molecule."""
+    result = make(i=str(test_data / name))
+    found_kDa = mass_in_mask_kDa(result.mask, result.pixel_size_A)
+    assert 1.0 < found_kDa / mass_kDa < 1.4
