@@ -272,10 +272,10 @@ def own_pose_bank(be, plan: Plan, batch: Batch, geometry: Geometry) -> Bank:
     return Bank(slices, row_class, matrix, np.repeat(log_class_prior(plan.model.class_weight), n).astype(np.float32))
 
 
-def score_own_pose(be, plan: Plan, batch: Batch, data: Prepared):
+def score_own_pose(be, plan: Plan, batch: Batch, data: Prepared, bank: Bank | None = None):
     """As ``score`` where angles are kept: all classes, and all shifts unless offsets are kept too."""
     geometry, n, k = data.geometry, len(batch), plan.model.n_classes
-    bank = own_pose_bank(be, plan, batch, geometry)
+    bank = own_pose_bank(be, plan, batch, geometry) if bank is None else bank
     phases, _ = plan.shift_phases(be, geometry, "fine")
     scoring = data.half_inv_var.copy()
     scoring[0] = 0

@@ -284,6 +284,36 @@ def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sam
     return posterior, bank, rows
 
 
+def search(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
+    """Posterior of a batch, the bank that its poses count in, that bank's rows of the fine grid (None where particles
+    keep their orientations), and the number of significant samples."""
+    if plan.settings.skip_align:
+        geometry, k = data.geometry, plan.model.n_classes
+        matrix = plan.slice_matrices(np.tile(own, (k, 1, 1)), geometry)
+        i_class = np.repeat(np.arange(k, dtype=np.int32), len(own))
+        kx, ky = (np.ascontiguousarray(x, np.float32) for x in (geometry.band.kx, geometry.band.ky))
+        slices = kernels_volume.project3d(be, plan.reference_ft, i_class, matrix, kx, ky, plan.lattice.reach)
+        prior = np.repeat(log_class_prior(plan.model.class_weight), len(own)).astype(np.float32)
+        bank = Bank(slices * np.float32(geometry.gain), i_class, matrix, prior)
+        posterior, n_significant, _ = em.score_own_pose(be, plan, batch, data, bank)
+        return posterior, bank, None, n_significant
+    if plan.local:
+        samples, sample_prior = coarse_local(be, plan, batch, data, own)
+    else:
+        samples, sample_prior = coarse_global(be, plan, batch, data), None
+    posterior, bank, rows = fine_pass(be, plan, batch, data, samples, sample_prior)
+    return posterior, bank, rows, np.diff(samples[0])
+
+
+def best_of(plan: Plan3D, rows, pose, n: int, euler_deg):
+    """Class and orientation, (n, 3) degrees, of poses of a bank."""
+    if rows is None:
+        return pose // n, euler_deg
+    turned, place = np.divmod(pose, max(len(rows), 1))
+    pose = rows[place] + turned * plan.fine.n_row
+    return plan.fine.split(pose)[0], matrix_to_euler(plan.fine.matrices(pose))
+
+
 def expect(be, plan: Plan3D, batch: em.Batch, acc: Accumulator3D, euler_deg) -> Rows3D:
     """Posterior of a batch; its sums go into the accumulator.
 
@@ -293,18 +323,12 @@ def expect(be, plan: Plan3D, batch: em.Batch, acc: Accumulator3D, euler_deg) -> 
     """
     data = em.prepare(be, plan, batch)
     own = euler_to_matrix(euler_deg)
-    if plan.local:
-        samples, sample_prior = coarse_local(be, plan, batch, data, own)
-    else:
-        samples, sample_prior = coarse_global(be, plan, batch, data), None
-    posterior, bank, rows = fine_pass(be, plan, batch, data, samples, sample_prior)
+    posterior, bank, rows, n_significant = search(be, plan, batch, data, own)
     best_pose, best_shift, p_max, evidence = posterior[4:]
     failed = best_pose < 0
-    turned, place = np.divmod(np.maximum(best_pose, 0), max(len(rows), 1))
-    pose = rows[place] + turned * plan.fine.n_row
-    found = plan.fine.matrices(pose)
     used = ~failed
-    new_euler = np.where(used[:, None], matrix_to_euler(found), euler_deg)
+    i_class, new_euler = best_of(plan, rows, np.maximum(best_pose, 0), len(batch), euler_deg)
+    new_euler = np.where(used[:, None], new_euler, euler_deg)
     shift_A = np.where(used[:, None], batch.shift_A + plan.fine.shifts_A[np.maximum(best_shift, 0)], batch.shift_A)
     residual = add_sums(be, plan, batch, data, bank, rows, posterior, acc)
     norm = batch.norm
@@ -317,11 +341,11 @@ def expect(be, plan: Plan3D, batch: em.Batch, acc: Accumulator3D, euler_deg) -> 
         batch.index,
         new_euler[:, 2],
         shift_A,
-        np.where(used, plan.fine.split(pose)[0] + 1, batch.class_number).astype(np.int32),
+        np.where(used, i_class + 1, batch.class_number).astype(np.int32),
         norm,
         np.where(used, likelihood, 0),
         p_max.astype(float),
-        np.diff(samples[0]).astype(np.int32),
+        n_significant.astype(np.int32),
         failed,
         euler_deg=new_euler,
     )
@@ -341,6 +365,8 @@ def add_sums(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, bank: Bank, r
     if geometry.gain != 1:
         values, weights = values * np.float32(geometry.gain), weights * np.float32(geometry.gain**2)
     kernels_volume.backproject3d(be, values, weights, bank.row_class, bank.matrix, kx, ky, plan.lattice.reach, acc.sums)
+    if rows is None:
+        return residual
     row_weight = np.bincount(posterior[1] % len(rows), posterior[3], len(rows))
     i_class, i_dir, _ = plan.fine.split(rows)
     np.add.at(acc.directions, (i_class, i_dir // (plan.fine.n_dir // plan.coarse.n_dir)), row_weight)

@@ -99,7 +99,7 @@ def subset_size(iteration: int, n_classes: int, n_particles: int, settings: Sett
     """How many particles an iteration uses."""
     if not settings.fast_subsets or iteration > 15:
         return n_particles
-    unit = SUBSET_PER_CLASS * n_classes
+    unit = settings.subset_per_class * n_classes
     if iteration <= 5:
         size = unit
     elif iteration <= 10:

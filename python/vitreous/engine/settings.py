@@ -41,6 +41,7 @@ class Settings:
     one_reference_for_all: bool = False  # K classes start from one map: iteration 1 splits the particles at random
     allow_coarser_sampling: bool = False
     fast_subsets: bool = False
+    subset_per_class: int = 100  # particles per class of the first subsets; enough for a map to show shape
     skip_maximize: bool = False
     ini_high_A: float = 0.0
     random_seed: int = 0

@@ -44,3 +44,28 @@ def forecast(
             sum(4 * o.box**2 * n for o, n in zip(dataset.optics, dataset.optics_counts))
         )
     return parts
+
+
+def forecast_volume(dataset: Dataset, models: list[Model], sampling: Sampling, *, preread: bool, n_threads: int) -> dict[str, int]:
+    """What takes memory -> bytes, with 3D references at the limit of sampling, as in the last iteration of a refinement."""
+    model = models[0]
+    n_maps, side = len(models) * model.n_classes, model.padding * model.box
+    box = max(o.box for o in dataset.optics)
+    n_batch = batch_size(box)
+    samples = side**3 / 2 * (math.pi / 6 * 1.25)  # the sphere of half transforms, in the cube that holds it
+    lattice = int(side**2 * (side / 2 + 2))
+    parts = {
+        "Python and libraries": INTERPRETER,
+        "particle table": len(dataset) * PER_PARTICLE,
+        "maps": int(n_maps * model.box**3 * 4 * 3),
+        "transforms of the references": n_maps * lattice * 8,
+        "sums over particles": n_maps * lattice * 12,
+        "reconstruction": int(lattice * 12 * 3 + samples * 8),
+        "slices and their sums": 1 << 30 if len(dataset) > 2000 else 1 << 29,
+        "batches of images": int(n_batch * box**2 * (BYTES_PER_PIXEL + 4 * READ_AHEAD)),
+        "posteriors of a batch": 256 << 20,
+        "threads": n_threads * (24 << 20),
+    }
+    if preread:
+        parts["images kept in memory"] = int(sum(4 * o.box**2 * n for o, n in zip(dataset.optics, dataset.optics_counts)))
+    return parts

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vitreous.engine import accuracy, em, em3d, fsc, gold, initial, schedule, schedule3d
+from vitreous.engine import accuracy, em, em3d, fsc, gold, initial, orientations, schedule, schedule3d
 from vitreous.engine.reconstruct3d import reconstruct, reference_transform
 from vitreous.engine.settings import Settings
 from vitreous.job import batches
@@ -44,7 +44,8 @@ def initialise(be, state: Refinement, settings: Settings, source, *, n_noise: in
     models = [start_priors(be, replace(m, sigma2_noise=spectra), len(dataset)) for m in state.models]
     resolution_A, progress = resolution(models[0], state.progress, settings, len(models))
     models = [replace(m, current_resolution_A=resolution_A) for m in models]
-    return replace(state, dataset=dataset, models=models, progress=progress)
+    grid, _ = orientations.coarse_and_fine(be, state.sampling, Symmetry.parse(state.symmetry), models[0].n_classes)
+    return replace(state, dataset=dataset, models=models, progress=progress, directions_deg=grid.directions_deg)
 
 
 def start_priors(be, model: Model, n_particles: int) -> Model:
@@ -84,7 +85,7 @@ def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.
     progress = replace(progress, has_converged=last)
     symmetry, sampling = Symmetry.parse(state.symmetry), state.sampling
     size = state.models[0].box if last else None
-    weights = state.direction_weights or [None] * len(state.models)
+    weights = known_weights(be, state, symmetry)
     plans = [
         em3d.make_plan(be, m, sampling, progress, settings, symmetry, w, size) for m, w in zip(state.models, weights)
     ]
@@ -102,6 +103,15 @@ def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.
     plans = [em3d.resampled(be, replace(p, model=m), sampling) for p, m in zip(plans, state.models)]
     state = replace(state, sampling=sampling, progress=progress, directions_deg=plans[0].coarse.directions_deg)
     return state, plans, last
+
+
+def known_weights(be, state: Refinement, symmetry: Symmetry) -> list:
+    """Weights of the directions of each model where they are of the present grid: another program's list may differ."""
+    grid, _ = orientations.coarse_and_fine(be, state.sampling, symmetry, state.models[0].n_classes)
+    same = state.directions_deg.shape == grid.directions_deg.shape and np.allclose(
+        state.directions_deg, grid.directions_deg, atol=1e-4
+    )
+    return list(state.direction_weights) if same and state.direction_weights else [None] * len(state.models)
 
 
 def estimate_accuracy(be, plan: em3d.Plan3D, state: Refinement) -> Refinement:
@@ -271,7 +281,7 @@ def iterate(
         replace(m, current_resolution_A=resolution_A, average_p_max=p_max, group_counts=dataset.group_counts)
         for m in models
     ]
-    weights = [a.directions / max(a.directions.sum(), 1e-30) for a in accs]
+    weights = [a.directions / a.directions.sum() if a.directions.any() else None for a in accs]
     clock.lap("maximisation")
     return replace(
         state,

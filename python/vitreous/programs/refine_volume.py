@@ -1,0 +1,451 @@
+"""What refine3d and class3d do alike: from options and files to the state, the loop, the files, the report."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitreous import __version__
+from vitreous.engine import filters, gold
+from vitreous.engine.schedule3d import AutoOptions, oversampled_step_deg
+from vitreous.engine.settings import Settings
+from vitreous.errors import InputError
+from vitreous.io.particles import find_root, quantise, read_particles
+from vitreous.io.refine_files import read_refinement, write_refinement
+from vitreous.job import refine
+from vitreous.job.forecast import forecast_volume
+from vitreous.job.job import Job, command_line
+from vitreous.job.memory import check_memory, human, peak_bytes
+from vitreous.job.progress import RunEta, duration, expectation_title, noise_line
+from vitreous.job.rundir import RunDir, split_optimiser_name
+from vitreous.model import healpix
+from vitreous.model.state import Model, Progress, Refinement, Sampling
+from vitreous.programs.launch import open_job, record_options
+from vitreous.programs.map_files import read_map, same_grid
+from vitreous.programs.option_text import read_record, value_rows
+from vitreous.programs.refine_common import (
+    check_background,
+    image_source,
+    read_tau2,
+    retire_earlier_run,
+    saved_settings,
+    tell_notes,
+    tell_quarantined,
+)
+from vitreous.programs.volume_options import VolumeOptions
+
+# The header's pixel size of a reference may be this far off, relatively: a hundredth is a shell at the hundredth shell.
+PIXEL_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves: maps, particles and statistics, and where the files are."""
+
+    maps: np.ndarray  # (K, box, box, box) float32; of a converged refinement the joined map
+    half_maps: list  # two unregularised maps of a converged refinement, else empty
+    fsc: np.ndarray | None
+    particles: Any  # model.dataset.Particles
+    models: list[Model]
+    root: str
+    report: Path | None
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a program's iterations go: automatic and in halves, or a given number of them."""
+
+    auto: AutoOptions | None
+    last_iteration: int
+    join_A: float = 0.0
+    correct_fsc: bool = False
+    force_last: bool = False
+
+
+def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
+    """Run to convergence or to the last iteration; every iteration leaves files from which the run can go on.
+
+    Parameters
+    ----------
+    course_of : options -> Course
+    n_classes : of a new run
+    """
+    options, state = resume(options, course_of) if options.continue_from else start(options, course_of, n_classes)
+    if options.random_seed is None:
+        options = options.derive("from the clock", random_seed=secrets.randbelow(2**31 - 1))
+    if options.particle_diameter is None:
+        model = state.models[0]
+        whole = (model.box - options.maskedge) * model.pixel_size_A
+        options = options.derive("the box less the mask edge", particle_diameter=whole)
+    course = course_of(options)
+    progress = replace(state.progress, random_seed=options.random_seed, n_iterations=course.last_iteration)
+    state = replace(state, progress=progress)
+    if course.auto and not options.continue_from:
+        state = replace(state, dataset=with_halves(state.dataset, options))
+    with open_job(options, comm, backend=be.name, threads=be.n_threads) as job:
+        record_options(job, options)
+        tell_notes(job, state.dataset)
+        settings = make_settings(options, state)
+        root = find_root(options.particles or options.continue_from, state.dataset.image_files)
+        with image_source(options, state.dataset, root) as source:
+            if source.scratch_note:
+                job.progress.line(f" {source.scratch_note}")
+            parts = tell_memory(be, job, options, state)
+            if not options.continue_from:
+                state = initialise(be, job, options, settings, state, source)
+            state = iterations(be, comm, job, options, settings, state, source, course)
+        report = write_report(be, job, options, state, parts) if comm.rank == 0 else None
+    maps = state.models[0].references
+    return Result(
+        maps, state.unfiltered, state.fsc, state.dataset.particles, state.models, job.dir.root, report
+    )
+
+
+def with_halves(dataset, options: VolumeOptions):
+    """Half-sets as the particles file has them, or drawn at random."""
+    half = dataset.particles.half
+    if not half.any():
+        return dataset.split_halves(options.random_seed)
+    if not half.all():
+        raise InputError(
+            f"{options.particles}: rlnRandomSubset is 0 for {int((half == 0).sum())} of {len(half)} particles, expected 1 or 2 "
+            "for all, or for none; remove the column to draw new half-sets"
+        )
+    return dataset
+
+
+def start(options: VolumeOptions, course_of, n_classes: int):
+    """Options and state of a new run, with the first references masked and low-passed but without noise spectra."""
+    dataset = read_particles(options.particles, need_ctf=options.ctf, max_bad_fraction=options.max_bad_fraction)
+    if not len(dataset):
+        raise InputError(f"{options.particles}: found no particles, expected at least one; check the file")
+    first = dataset.optics[0]
+    for optics in dataset.optics:
+        if optics.dimensionality != 2 or optics.box % 2:
+            raise InputError(
+                f"{options.particles}: optics group {optics.name} has {optics.dimensionality}D images of box {optics.box}, "
+                "expected 2D images with an even box; extract the particles again"
+            )
+    maps = first_references(options, first.box, first.pixel_size_A, n_classes)
+    model = new_model(options, dataset, maps, first.pixel_size_A)
+    n_models = 2 if course_of(options).auto else 1
+    sampling = make_sampling(options, first.pixel_size_A)
+    progress = Progress(increment_px=options.incr_size)
+    return options, Refinement(quantise(dataset), [model] * n_models, sampling, progress, options.sym)
+
+
+def new_model(options: VolumeOptions, dataset, maps, pixel_size_A: float) -> Model:
+    """A model with given references and nothing else known."""
+    k, n_shells = len(maps), maps.shape[-1] // 2 + 1
+    per_class = lambda: np.zeros((k, n_shells))
+    unknown = lambda: np.full(k, 999.0)
+    return Model(
+        pixel_size_A,
+        maps,
+        np.full(k, 1 / k),
+        np.ones((len(dataset.optics), n_shells)),
+        per_class(),
+        per_class(),
+        per_class(),
+        per_class(),
+        np.zeros((k, 2)),
+        unknown(),
+        unknown(),
+        unknown(),
+        np.zeros(k),
+        dataset.group_names,
+        dataset.group_counts,
+        np.ones(len(dataset.group_names)),
+        sigma_offset_A=options.offset,
+        tau2_fudge=options.tau2_fudge,
+        padding=float(options.pad),
+    )
+
+
+def first_references(options: VolumeOptions, box: int, pixel_size_A: float, n_classes: int) -> np.ndarray:
+    """(K, box, box, box) float32 references of --ref on the particles' grid, low-passed."""
+    volume, map_A = read_map(options.ref, "ref", options.ref_angpix)
+    map_A = map_A or pixel_size_A
+    if len(set(volume.shape)) != 1:
+        raise InputError(f"--ref {options.ref}: has shape {volume.shape}, expected a cube; crop or pad it to one")
+    same = volume.shape[0] == box and abs(map_A - pixel_size_A) <= PIXEL_TOLERANCE * pixel_size_A
+    if not same and not options.trust_ref_size:
+        raise InputError(
+            f"--ref {options.ref}: has {volume.shape[0]} voxels of {map_A:g} A, expected {box} of {pixel_size_A:g} A as the "
+            "particles; pass --trust_ref_size to bring it onto that grid, or --ref_angpix where its header is wrong"
+        )
+    if not same:
+        volume = on_grid(volume, map_A, box, pixel_size_A)
+    if options.ini_high:
+        volume = filters.filtered(volume, filters.low_pass(box * pixel_size_A / options.ini_high, box, 2))
+    return np.repeat(np.asarray(volume, np.float32)[None], n_classes, 0)
+
+
+def on_grid(volume, map_A: float, box: int, pixel_size_A: float) -> np.ndarray:
+    """(box, box, box) float32: a cubic map resampled to another pixel size by Fourier cropping or padding, then cropped or padded."""
+    n = volume.shape[0]
+    m = 2 * round(n * map_A / pixel_size_A / 2)
+    ft = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(volume)))
+    both = min(n, m)
+    out = np.zeros((m,) * 3, complex)
+    centre = lambda side: slice(side // 2 - both // 2, side // 2 - both // 2 + both)
+    out[(centre(m),) * 3] = ft[(centre(n),) * 3]
+    resized = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(out)).real) * (m / n) ** 3
+    both = min(m, box)
+    cropped = np.zeros((box,) * 3, np.float32)
+    cropped[(slice(box // 2 - both // 2, box // 2 - both // 2 + both),) * 3] = resized[(centre_of(m, both),) * 3]
+    return cropped
+
+
+def centre_of(side: int, n: int) -> slice:
+    """The n samples around the centre of an axis."""
+    return slice(side // 2 - n // 2, side // 2 - n // 2 + n)
+
+
+def make_sampling(options: VolumeOptions, pixel_size_A: float) -> Sampling:
+    """Coarse sampling from the options; offsets in Angstrom."""
+    skip = getattr(options, "skip_align", False)
+    reach = 0.0 if skip else options.offset_range * pixel_size_A
+    step, psi = options.offset_step * pixel_size_A, healpix.step_deg(options.healpix_order)
+    over = 0 if skip else options.oversampling
+    return Sampling(
+        psi, reach, step, over, options.perturb, 0.0, psi, reach, step, options.healpix_order, options.sigma_deg
+    )
+
+
+def resume(options: VolumeOptions, course_of):
+    """Options and state of a run that goes on from the files of one iteration."""
+    root, _ = split_optimiser_name(options.continue_from)
+    state, labels = read_refinement(options.continue_from)
+    record = RunDir(root).options
+    chosen = read_record(record, type(options)) if record.is_file() else {}
+    pixel = state.models[0].pixel_size_A
+    saved = options.saved_values(labels.optimiser, labels.model_general, labels.sampling_general, pixel)
+    if not options.is_given("output"):
+        saved["output"] = root
+    own = {name: saved.pop(name) for name in ("healpix_order", "offset_range", "offset_step") if name in saved}
+    options = options.continued({**saved, **{k: v for k, v in own.items() if not options.is_given(k)}}, chosen)
+    models = [replace(m, tau2_fudge=options.tau2_fudge, padding=float(options.pad)) for m in state.models]
+    wanted = 2 if course_of(options).auto else 1
+    if len(models) != wanted:
+        raise InputError(
+            f"{options.continue_from}: is of a run with {len(models)} model, expected {wanted}; "
+            f"give it to vitreous {'class3d' if wanted == 2 else 'refine3d'}"
+        )
+    sampling = replace(state.sampling, oversampling=options.oversampling, perturb_factor=options.perturb)
+    changed = [n for n in ("healpix_order", "offset_range", "offset_step", "sigma_ang") if options.origin(n) == "user"]
+    if changed and not course_of(options).auto:
+        sampling = make_sampling(options, pixel)
+    return options, replace(state, models=models, sampling=sampling)
+
+
+def make_settings(options: VolumeOptions, state: Refinement) -> Settings:
+    """The engine's settings from the options, with masks and spectra read."""
+    model, mask = state.models[0], None
+    if options.solvent_mask:
+        mask, _ = read_map(options.solvent_mask, "solvent_mask")
+        same_grid(options.solvent_mask, "solvent_mask", mask, (model.box,) * 3, "the reference")
+        if mask.min() < -1e-6 or mask.max() > 1 + 1e-6:
+            raise InputError(
+                f"--solvent_mask {options.solvent_mask}: has values {mask.min():g} to {mask.max():g}, expected 0 to 1; "
+                "make one with vitreous mask-create"
+            )
+    one_map = model.n_classes > 1 and bool((model.references == model.references[0]).all())
+    return Settings(
+        particle_diameter_A=options.particle_diameter,
+        mask_edge_px=options.maskedge,
+        zero_mask=options.zero_mask,
+        ctf=options.ctf,
+        intact_first_peak=options.ctf_intact_first_peak,
+        phase_flipped=options.ctf_phase_flipped,
+        only_flip_phases=options.only_flip_phases,
+        ctf_uncorrected_ref=options.ctf_uncorrected_ref,
+        norm=options.do_norm,
+        scale=options.do_scale,
+        adaptive_fraction=options.adaptive_fraction,
+        max_significant=options.maxsig or 0,
+        min_sigma2_offset_A2=options.min_sigma2_offset,
+        fix_sigma_noise=options.fix_sigma_noise,
+        fix_sigma_offset=options.fix_sigma_offset,
+        fixed_tau2=read_tau2(options.tau, model) if options.tau else None,
+        minres_map=options.minres_map,
+        flatten_solvent=options.flatten_solvent,
+        solvent_mask=mask,
+        strict_highres_A=options.strict_highres_exp or 0.0,
+        strict_lowres_A=options.strict_lowres_exp or 0.0,
+        coarse_size_px=options.coarse_size or 0,
+        skip_align=getattr(options, "skip_align", False),
+        first_iteration_cc=options.firstiter_cc,
+        one_reference_for_all=one_map,
+        fast_subsets=getattr(options, "fast_subsets", False),
+        ini_high_A=options.ini_high or 0.0,
+        random_seed=options.random_seed,
+        subset_per_class=1500,
+    )
+
+
+def initialise(be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement, source) -> Refinement:
+    """Noise spectra and the files of iteration 0."""
+    if not options.dont_check_norm:
+        check_background(options, settings, state.dataset, source)
+    if settings.flatten_solvent:
+        mask = gold.solvent_mask(state.models[0], settings)
+        state = replace(state, models=[replace(m, references=m.references * mask) for m in state.models])
+    job.progress.line(noise_line(options.nr_parts_sigma2noise))
+    told = set(state.dataset.quarantined)
+    state = refine.initialise(
+        be, state, settings, source, n_noise=options.nr_parts_sigma2noise, max_bad=options.max_bad_fraction
+    )
+    tell_quarantined(job, state.dataset, told)
+    retire_earlier_run(job)
+    write(job, options, state)
+    return state
+
+
+# The loop
+
+
+def iterations(be, comm, job, options, settings, state: Refinement, source, course: Course) -> Refinement:
+    """Iterate to convergence or to the end, writing, logging and telling after each."""
+    if course.force_last:
+        state = replace(state, progress=replace(state.progress, has_converged=True))
+    eta = RunEta([float(len(state.dataset))] * max(course.last_iteration - state.progress.iteration, 0))
+    while state.progress.iteration < course.last_iteration:
+        job.check_abort()
+        began, before = time.perf_counter(), set(state.dataset.quarantined)
+        n = refine.n_used(state, settings, state.progress.iteration + 1)
+        title = expectation_title(state.progress.iteration + 1, course.last_iteration)
+        with job.progress.bar(title.split(" of ")[0] if course.auto else title, n) as bar:
+            state = refine.iterate(
+                be,
+                state,
+                settings,
+                source,
+                comm,
+                auto=course.auto,
+                join_A=course.join_A,
+                correct_fsc=course.correct_fsc,
+                max_bad=options.max_bad_fraction,
+                quantise=quantise,
+                advance=bar.advance,
+            )
+        middle = time.perf_counter()
+        if comm.rank == 0:
+            write(job, options, state)
+            state.seconds["files"] = time.perf_counter() - middle
+            tell_quarantined(job, state.dataset, before)
+            log_iteration(job, state, course, eta.finished(time.perf_counter() - began))
+        if course.auto and state.progress.has_converged:
+            job.progress.line(" Auto-refine: Refinement has converged: the last map is of all particles")
+            break
+    else:
+        if course.auto:
+            job.warning(
+                f"--auto_iter_max {course.last_iteration}: reached before convergence; the maps are of the half-sets, go on "
+                "with --continue and a larger number, or --force_converge"
+            )
+    return state
+
+
+def write(job: Job, options: VolumeOptions, state: Refinement) -> None:
+    """The files of the iteration, and the final ones where it has converged; the optimiser's last."""
+    final = len(state.models) == 2 and state.progress.has_converged
+    rest = {"command": command_line(), "program": f"vitreous {__version__}"}
+    write_refinement(job.dir.root, state, saved_settings(options), converged=final, **rest)
+
+
+def log_iteration(job: Job, state: Refinement, course: Course, left_s: float) -> None:
+    """One event with all numbers, one line with those that a user watches."""
+    model, progress, sampling = state.models[0], state.progress, state.sampling
+    step = oversampled_step_deg(sampling)
+    values = {
+        "iteration": progress.iteration,
+        "resolution_A": model.current_resolution_A,
+        "current_size_px": model.current_size_px,
+        "coarse_size_px": state.coarse_size_px,
+        "healpix_order": sampling.healpix_order,
+        "angular_step_deg": step,
+        "offset_step_A": sampling.offset_step_A / 2**sampling.oversampling,
+        "local": sampling.sigma_deg > 0,
+        "p_max": model.average_p_max,
+        "n_significant": state.n_significant,
+        "log_likelihood": model.log_likelihood,
+        "change_angle_deg": progress.change_angle_deg,
+        "change_offset_A": progress.change_offset_A,
+        "change_class": progress.change_class,
+        "accuracy_deg": progress.accuracy_rotation_deg,
+        "accuracy_A": progress.accuracy_shift_A,
+        "sigma_offset_A": model.sigma_offset_A,
+        "class_weight": model.class_weight,
+        "class_resolution_A": model.class_resolution_A,
+        "fsc": state.fsc,
+    }
+    job.log.event("iteration", **values, seconds=state.seconds, peak_memory_bytes=peak_bytes())
+    taken = duration(sum(state.seconds.values()))
+    left = "" if course.auto or progress.iteration >= course.last_iteration else f", about {duration(left_s)} left"
+    job.progress.line(
+        f"   resolution {model.current_resolution_A:6.2f} A  step {step:.2g} deg{' local' if sampling.sigma_deg else ''}  "
+        f"Pmax {model.average_p_max:.3f}  changes: angle {progress.change_angle_deg:.2f} deg  offset "
+        f"{progress.change_offset_A:.2f} A  accuracy {progress.accuracy_rotation_deg:.2f} deg  {taken}{left}"
+    )
+
+
+def tell_memory(be, job: Job, options: VolumeOptions, state: Refinement) -> dict[str, int]:
+    """Print the predicted peak, which is that of the last iteration; InputError where it does not fit."""
+    parts = forecast_volume(
+        state.dataset, state.models, state.sampling, preread=options.preread_images, n_threads=be.n_threads
+    )
+    shrink = "give --pad 1, which takes an eighth of the memory for maps, or smaller images"
+    job.progress.line(check_memory(parts, shrink))
+    job.log.event("memory forecast", bytes=parts, total=sum(parts.values()))
+    return parts
+
+
+def write_report(be, job: Job, options: VolumeOptions, state: Refinement, parts: dict[str, int]) -> Path:
+    """report.html beside the outputs; matplotlib is imported only here."""
+    from vitreous.io.atomic import atomic_write
+    from vitreous.job.log import read_events
+    from vitreous.report.refine3d import Refine3dRun, columns_of, refine3d_report
+
+    dataset, model = state.dataset, state.models[0]
+    events = {event["iteration"]: event for event in read_events(job.dir.log, "iteration")}
+    position = {int(row): i for i, row in enumerate(dataset.particles.row)}
+    curves = {} if state.fsc is None else {"half-sets": state.fsc}
+    run_ = Refine3dRun(
+        title=f"{'3D refinement' if len(state.models) == 2 else '3D classification'}: {job.dir.root}",
+        option_rows=value_rows(options),
+        events=[events[i] for i in sorted(events) if i <= state.progress.iteration],
+        model=model,
+        fsc=curves,
+        particles=columns_of(dataset.particles, dataset.usable),
+        symmetry=state.symmetry,
+        inputs={
+            "particles": options.particles or options.continue_from,
+            "number of particles": len(dataset),
+            "micrographs": len(dataset.sources),
+            "reference": options.ref or "of the run",
+            "box": f"{model.box} px",
+            "pixel size": f"{model.pixel_size_A:g} A",
+        },
+        machine={
+            "command": command_line(),
+            "version": f"vitreous {__version__}",
+            "arithmetic": f"{be.name}, {be.lib.__name__}",
+            "threads": be.n_threads,
+            "random seed": options.random_seed,
+            "finished": time.strftime("%Y-%m-%d %H:%M"),
+        },
+        memory_bytes=parts,
+        peak_bytes=peak_bytes(),
+        quarantined=[(dataset.image_name(position[row]), cause) for row, cause in dataset.quarantined.items()],
+    )
+    with atomic_write(job.dir.report) as file:
+        file.write(refine3d_report(run_).encode())
+    job.progress.line(f" Report: {job.dir.report}   peak memory {human(peak_bytes())}")
+    job.log.event("report", path=str(job.dir.report))
+    return job.dir.report
