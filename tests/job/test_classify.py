@@ -149,10 +149,9 @@ def test_random_classes_follow_the_row(be):
     assert set(all_) == set(range(5))
 
 
-def test_classify_fast_subsets_use_some(be, monkeypatch):
-    monkeypatch.setattr("vitreous.engine.schedule.SUBSET_PER_CLASS", 10)
+def test_classify_fast_subsets_use_some(be):
     problem = simple(n=60)
-    settings = case.settings_of(problem, fast_subsets=True)
+    settings = case.settings_of(problem, fast_subsets=True, subset_per_class=10)
     source = Source(problem.images)
     state = start(be, problem, settings, source=source)
     source.n_read = 0
