@@ -1,5 +1,5 @@
 """star-handler by its errors, and where it departs from relion_star_handler; tests/interop holds that the rest "
-  "agrees."""
+"agrees."""
 
 import numpy as np
 import pytest
@@ -167,6 +167,22 @@ def test_star_handler_joins_files_that_lack_optics_columns(here):
     assert list(joined["optics"]["rlnOddZernike"]) == ["[0,0,0,0,0,0]"] * 2 + ["[1,0,0,0,0,0]"]
     assert list(joined["optics"]["rlnMagMat00"]) == [1, 1, 1.01]
     assert list(joined["particles"]["rlnOpticsGroup"]) == [1] * 6 + [2] * 6 + [1] * 6 + [3] * 6
+
+
+def test_star_handler_takes_files_of_lists_alone(here):
+    write_star("general.star", {"optimiser_general": {"rlnCurrentIteration": 3}})
+    run("--i general.star --operate rlnCurrentIteration --set_to 5 --o out.star")
+    assert read_star("out.star")["optimiser_general"].value("rlnCurrentIteration") == 5
+
+
+def test_star_handler_drops_a_list_that_counts_rows_when_rows_change(here):
+    star = read_star("particles.star")
+    left_out = {"vitreousRow": np.array([2]), "vitreousCause": np.array(["NaN"], object)}
+    write_star("run_data.star", {**star, "vitreous_quarantine": left_out})
+    run("--i run_data.star --o same.star")
+    assert "vitreous_quarantine" in read_star("same.star")
+    run("--i run_data.star --select rlnClassNumber --maxval 2 --o less.star")
+    assert "vitreous_quarantine" not in read_star("less.star")
 
 
 def test_star_handler_keeps_columns_and_blocks_that_it_does_not_know(here):

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from vitreous.errors import InputError
-from vitreous.io.labels import label_type
 from vitreous.io.mrc import read_header
 from vitreous.io.optics_star import group_indices, old_optics
 from vitreous.io.particles import QUARANTINE
@@ -85,14 +84,6 @@ class StarTables:
             return np.zeros(self.n_rows, np.int32)
         return group_indices(self.table(), Table(self.path, self.optics))
 
-    def numbers(self, label: str, meaning: str, to_do: str) -> np.ndarray:
-        """A column of numbers, (n,) float64; text and missing columns are InputErrors."""
-        table = self.table()
-        table.require(label, meaning, to_do)
-        if table.raw(label).dtype == object and label_type(label) in ("string", None):
-            raise InputError(f"{table.where()}: {label} holds text, expected {meaning}; {to_do}")
-        return table.numbers(label)
-
     def write(self, path) -> None:
         """Write the file; values that only pass through are written as they are, NaN included."""
         first = [block for block in self.others if block.kind == "list"]
@@ -130,14 +121,13 @@ def read_tables(path, *, name: str = "", ignore_optics: bool = False, convert: b
 
 
 def main_block(star: StarFile) -> Block:
-    """The block with the rows: RELION's names first, then the first loop that is not the optics table."""
+    """The block with the rows: RELION's names first, then the first loop that is not the optics table, then a list."""
     for name in MAIN:
         if name in star:
             return star[name]
-    loops = [block for name, block in star.items() if name != "optics" and block.kind == "loop"]
-    if loops:
-        return loops[0]
-    return star.first(*MAIN)  # says which blocks there are
+    blocks = [block for name, block in star.items() if name != "optics"]
+    loops = [block for block in blocks if block.kind == "loop"]
+    return (loops or blocks or [star.first(*MAIN)])[0]  # the last says which blocks there are
 
 
 def is_old(tables: StarTables) -> bool:

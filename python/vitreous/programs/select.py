@@ -216,7 +216,9 @@ def take_rows(options: Options, tables: StarTables, folder: Path, result: Result
     if options.mics is not None:
         tables = _with_micrographs(tables, chosen_micrographs(options, tables), folder, result)
     if options.discard_on_stats:
-        tables, out, _ = discard_on_stats(tables, options.discard_label, options.discard_sigma, job.progress)
+        tables, out, _ = discard_on_stats(
+            tables, options.discard_label, options.discard_sigma, job.progress, job.check_abort
+        )
         result.steps.append((f"image statistics within {options.discard_sigma:g} sigma", tables.n_rows))
         job.log.event("discarded", n=int(out.sum()))
     if options.remove_duplicates is not None:

@@ -16,8 +16,12 @@ from vitreous.programs.star_handler_operations import texts
 BYTES_AT_ONCE = 64 << 20
 
 
-def image_statistics(tables: StarTables, label: str, progress: Any) -> tuple[np.ndarray, list[str]]:
+def image_statistics(tables: StarTables, label: str, progress: Any, ask=lambda: None) -> tuple[np.ndarray, list[str]]:
     """Statistics of the images of a column, whole micrographs or ``000001@stack`` alike.
+
+    Parameters
+    ----------
+    ask : called after every file; raises where a stop is asked for
 
     Returns
     -------
@@ -41,6 +45,7 @@ def image_statistics(tables: StarTables, label: str, progress: Any) -> tuple[np.
             except (InputError, ValueError) as error:
                 bad.append(str(error))
             bar.advance(len(rows))
+            ask()
     return found, bad
 
 
@@ -62,13 +67,13 @@ def _file_statistics(reader: StackReader, wanted, rows, found, bad: list[str]) -
 
 
 def discard_on_stats(
-    tables: StarTables, label: str, n_sigma: float, progress: Any
+    tables: StarTables, label: str, n_sigma: float, progress: Any, ask=lambda: None
 ) -> tuple[StarTables, np.ndarray, np.ndarray]:
-    """The rows whose images are like the others, the mask of those discarded, and the statistics.
+    """The rows whose images are like the others, the mask of those discarded, and the statistics; ``ask`` as above.
 
     Raises  InputError: no image could be read.
     """
-    values, bad = image_statistics(tables, label, progress)
+    values, bad = image_statistics(tables, label, progress, ask)
     for line in bad[:10]:
         progress.warning(f"{line}: left out")
     if tables.n_rows and not np.isfinite(values).any():
