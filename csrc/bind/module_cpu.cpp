@@ -20,6 +20,8 @@
 #include "bind/bind_project3d.hpp"
 #include "bind/bind_backproject3d.hpp"
 #include "bind/bind_symmetrise.hpp"
+#include "bind/bind_shell_weights.hpp"
+#include "bind/bind_wiener.hpp"
 
 PYBIND11_MODULE(VITREOUS_MODULE, m) {
   using namespace vitreous;
@@ -47,4 +49,6 @@ PYBIND11_MODULE(VITREOUS_MODULE, m) {
   bind_project3d(m, cpu);
   bind_backproject3d(m, cpu);
   bind_symmetrise(m, cpu);
+  bind_shell_weights(m, cpu);
+  bind_wiener(m, cpu);
 }

@@ -104,6 +104,60 @@ def symmetrise(be, sums, operators, radius, out=None):
     return out
 
 
+def shell_weights(be, sums, radius, ratio, n_bin, least=None):
+    """Weights of 3D sums by distance from the origin, in bins of half a shell.
+
+    Parameters
+    ----------
+    sums : (nz, ny, nx, 3) float32               real part, imaginary part, weight
+    radius : float                               samples beyond are left out
+    ratio : float                                samples per shell; a sample at distance d is in bin floor(2 d / ratio)
+    n_bin : int                                  the last bin takes all beyond it
+    least : (n_bin,) float32 or None             a weight of at least this is strong; None: none is
+
+    Returns
+    -------
+    total : (n_bin,) float64                     sum of the weights, the same bits at every number of threads
+    count, strong : (n_bin,) int64               samples, and those that are strong
+
+    Raises  ValueError: shapes disagree.     Source: docs/equations.md#wiener     Cost: O(nz ny nx)
+    """
+    least = np.full(n_bin, np.inf, np.float32) if least is None else least
+    _check(
+        "shell_weights",
+        {"sums": sums.shape, "least": least.shape},
+        {"sums": (None, None, None, 3), "least": (n_bin,)},
+    )
+    total, count, strong = be.empty((n_bin,), np.float64), be.empty((n_bin,), np.int64), be.empty((n_bin,), np.int64)
+    be.lib.shell_weights(sums, least, float(radius), float(ratio), total, count, strong)
+    return total, count, strong
+
+
+def wiener(be, sums, prior, least, radius, ratio, scale, out=None):
+    """Data over weight and prior: scale (re, im) / max(weight + prior, least).
+
+    Parameters
+    ----------
+    sums, radius, ratio : as in ``shell_weights``
+    prior, least : (n_bin,) float32              of each bin of half a shell
+    scale : float
+
+    Returns
+    -------
+    (nz, ny, nx) complex64                       0 beyond the radius and where the divisor is 0
+
+    Raises  ValueError: shapes disagree.     Source: docs/equations.md#wiener     Cost: O(nz ny nx)
+    """
+    out = be.empty(sums.shape[:3], np.complex64) if out is None else out
+    _check(
+        "wiener",
+        {"sums": sums.shape, "least": least.shape, "out": out.shape},
+        {"sums": (None, None, None, 3), "least": prior.shape, "out": sums.shape[:3]},
+    )
+    be.lib.wiener(sums, prior, least, float(radius), float(ratio), float(scale), out)
+    return out
+
+
 def _check_lattice(kernel, shape, radius):
     nz, ny, nx = shape
     least = int(radius) + 2

@@ -105,7 +105,7 @@ def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_
     models, result = [], None
     for i, (plan, acc) in enumerate(zip(plans, accs)):
         if result is None or not last:  # the joined map is made once
-            tau2, ssnr = tau2_of_fsc(curve, _sigma2(completed[i], lattice), plan.model.tau2_fudge, last)
+            tau2, ssnr = tau2_of_fsc(curve, _sigma2(be, completed[i], lattice), plan.model.tau2_fudge, last)
             result = reconstruct(
                 be, sums[i].copy(), lattice, symmetry=plan.symmetry, tau2=tau2, minres_map=settings.minres_map
             )
@@ -135,9 +135,9 @@ def _completed(be, sums, plan: Plan3D):
     return symmetrise(be, copy, plan.lattice, plan.symmetry)
 
 
-def _sigma2(sums, lattice: VolumeLattice) -> np.ndarray:
+def _sigma2(be, sums, lattice: VolumeLattice) -> np.ndarray:
     """(S,) variance per component of what was averaged: 1 / (oc mean weight)."""
-    mean = shell_mean_weight(sums, lattice)
+    mean = shell_mean_weight(be, sums, lattice)
     return np.where(mean > 0, 1 / np.where(mean > 0, lattice.ratio**3 * mean, 1), 0)
 
 

@@ -140,16 +140,37 @@ def symmetrise(be, sums, lattice: VolumeLattice, symmetry: Symmetry) -> np.ndarr
     return first if len(exact) == 1 else kernels_volume.symmetrise(be, first, exact, lattice.reach, out=sums)
 
 
-def shell_mean_weight(sums, lattice: VolumeLattice) -> np.ndarray:
+@dataclass(frozen=True)
+class _Bins:
+    """Weights by distance, in bins of half a shell: what both shells and the rings between them are made of."""
+
+    total: np.ndarray  # (n_bin,) float64
+    count: np.ndarray  # (n_bin,) int64
+    strong: np.ndarray  # (n_bin,) int64 samples with at least the weight asked for
+    shell: np.ndarray  # (n_bin,) shell of each bin, at most box/2
+    ring: np.ndarray  # (n_bin,) whole part of the distance, at most that of the radius
+
+    @classmethod
+    def of(cls, be, sums, lattice: VolumeLattice, least=None) -> _Bins:
+        """``least`` (n_shells,): weight from which a sample is strong, None = never."""
+        n_bin = int(2 * lattice.radius / lattice.ratio) + 1
+        half = np.arange(n_bin)
+        shell = np.minimum((half + 1) // 2, lattice.n_shells - 1)
+        least = None if least is None else least[shell].astype(np.float32)
+        found = kernels_volume.shell_weights(be, sums, lattice.radius, lattice.ratio, n_bin, least)
+        return cls(*found, shell, half // 2)
+
+    def over_shells(self, values, n_shells: int) -> np.ndarray:
+        """(n_shells,) sums of ``values`` (n_bin,)."""
+        return np.bincount(self.shell, values, n_shells)
+
+    def mean_weight(self, n_shells: int) -> np.ndarray:
+        return self.over_shells(self.total, n_shells) / np.maximum(self.over_shells(self.count, n_shells), 1)
+
+
+def shell_mean_weight(be, sums, lattice: VolumeLattice) -> np.ndarray:
     """(n_shells,) float64 mean weight over the samples of each shell."""
-    total, counts = np.zeros(lattice.n_shells), np.zeros(lattice.n_shells)
-    for i in range(lattice.ny):
-        distance = lattice.distance(i)
-        inside = distance <= lattice.radius
-        shell = lattice.shell(distance[inside])
-        total += np.bincount(shell, sums[i, ..., 2][inside], lattice.n_shells)
-        counts += np.bincount(shell, minlength=lattice.n_shells)
-    return total / np.maximum(counts, 1)
+    return _Bins.of(be, sums, lattice).mean_weight(lattice.n_shells)
 
 
 def reconstruct(
@@ -183,16 +204,18 @@ def reconstruct(
     symmetry = Symmetry("C1") if symmetry is None else symmetry
     add_friedel_mates(sums)
     sums = symmetrise(be, sums, lattice, symmetry)
-    mean_weight = shell_mean_weight(sums, lattice)
-    oc = lattice.ratio**3
-    sigma2 = np.where(mean_weight > 0, 1 / np.where(mean_weight > 0, oc * mean_weight, 1), 0)
-    prior = np.zeros(lattice.n_shells)
+    oc, n_shells = lattice.ratio**3, lattice.n_shells
+    prior = np.zeros(n_shells)
     if tau2 is not None:
         known = np.asarray(tau2) > 0
         prior = np.where(known, 1 / np.where(known, oc * tau2_fudge * np.asarray(tau2, float), 1), 0)
-    data_vs_prior, coverage = reliability(sums, lattice, prior)
+    bins = _Bins.of(be, sums, lattice, np.where(prior > 0, prior, np.inf))
+    mean_weight = bins.mean_weight(n_shells)
+    sigma2 = np.where(mean_weight > 0, 1 / np.where(mean_weight > 0, oc * mean_weight, 1), 0)
+    data_vs_prior = np.where(prior > 0, mean_weight / np.where(prior > 0, prior, 1), 0)
+    coverage = bins.over_shells(bins.strong, n_shells) / np.maximum(bins.over_shells(bins.count, n_shells), 1)
     prior[:minres_map] = 0
-    ft = divide(sums, lattice, prior)
+    ft = divide(be, sums, lattice, prior, bins)
     volume = inverse_transform(ft, lattice, be.n_threads)
     if mask_corners:
         soften_corners(volume)
@@ -202,58 +225,17 @@ def reconstruct(
     return Reconstruction(volume, data_vs_prior, sigma2, coverage)
 
 
-def reliability(sums, lattice: VolumeLattice, prior):
-    """Mean over each shell of weight / prior, and the share of samples where that is at least 1; 0 without prior."""
-    ratio_sum, above, counts = (np.zeros(lattice.n_shells) for _ in range(3))
-    if not np.any(prior):
-        return ratio_sum, above
-    for i in range(lattice.ny):
-        distance = lattice.distance(i)
-        inside = distance <= lattice.radius
-        shell = lattice.shell(distance[inside])
-        known = prior[shell]
-        ratio = np.where(known > 0, sums[i, ..., 2][inside] / np.where(known > 0, known, 1), 0)
-        ratio_sum += np.bincount(shell, ratio, lattice.n_shells)
-        above += np.bincount(shell, ratio >= 1, lattice.n_shells)
-        counts += np.bincount(shell, minlength=lattice.n_shells)
-    return ratio_sum / np.maximum(counts, 1), above / np.maximum(counts, 1)
-
-
-def divide(sums, lattice: VolumeLattice, prior) -> np.ndarray:
+def divide(be, sums, lattice: VolumeLattice, prior, bins: _Bins) -> np.ndarray:
     """(ny, ny, nx) complex64 data over weight and prior (n_shells,), on the scale of an unnormalised FFT.
 
     A floor of a thousandth of the ring's mean keeps samples that were hardly measured from dominating.
     """
-    radius_of_ring = int(lattice.radius / lattice.ratio)
-    floor = _ring_means(sums, lattice, prior, radius_of_ring) / FLOOR
-    ft = np.zeros(lattice.shape, np.complex64)
-    for i in range(lattice.ny):
-        distance = lattice.distance(i)
-        inside = distance <= lattice.radius
-        d = distance[inside]
-        divisor = np.maximum(
-            sums[i, ..., 2][inside] + prior[lattice.shell(d)], floor[_ring(d, lattice, radius_of_ring)]
-        )
-        data = sums[i][inside]
-        value = np.where(divisor > 0, (data[:, 0] + 1j * data[:, 1]) / np.where(divisor > 0, divisor, 1), 0)
-        ft[i][inside] = value * lattice.box**2
-    return ft
-
-
-def _ring(distance, lattice: VolumeLattice, last: int) -> np.ndarray:
-    return np.minimum((distance / lattice.ratio).astype(int), last)
-
-
-def _ring_means(sums, lattice: VolumeLattice, prior, last: int) -> np.ndarray:
-    total, counts = np.zeros(last + 1), np.zeros(last + 1)
-    for i in range(lattice.ny):
-        distance = lattice.distance(i)
-        inside = distance <= lattice.radius
-        d = distance[inside]
-        ring = _ring(d, lattice, last)
-        total += np.bincount(ring, sums[i, ..., 2][inside] + prior[lattice.shell(d)], last + 1)
-        counts += np.bincount(ring, minlength=last + 1)
-    return total / np.maximum(counts, 1)
+    of_bin = prior[bins.shell]
+    count = np.maximum(np.bincount(bins.ring, bins.count), 1)
+    floor = np.bincount(bins.ring, bins.total + bins.count * of_bin) / count / FLOOR
+    least = floor[bins.ring].astype(np.float32)
+    scale = lattice.box**2
+    return kernels_volume.wiener(be, sums, of_bin.astype(np.float32), least, lattice.radius, lattice.ratio, scale)
 
 
 def inverse_transform(ft, lattice: VolumeLattice, n_threads: int = 1) -> np.ndarray:
