@@ -1,8 +1,12 @@
-"""Expectation with 3D references: global search with shared slices, local search in windows. Source: docs/equations.md#score"""
+"""Expectation with 3D references: global search with shared slices, local search in windows.
+
+Source: docs/equations.md#score, #local
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -117,7 +121,7 @@ def make_plan(
 
 
 def resampled(be, plan: Plan3D, sampling: Sampling) -> Plan3D:
-    """The plan with another sampling; the size of the coarse pass stays."""
+    """The plan with another sampling, and the size of the coarse pass that this one can resolve."""
     coarse, fine = orientations.coarse_and_fine(be, sampling, plan.symmetry, plan.model.n_classes)
     direction_weight = plan.direction_weight
     if direction_weight.shape[1] != coarse.n_dir:
@@ -130,13 +134,15 @@ def resampled(be, plan: Plan3D, sampling: Sampling) -> Plan3D:
         n_child_psi=len(fine.psi_deg) // len(coarse.psi_deg),
         n_child_shift=len(fine.shifts_A) // len(coarse.shifts_A),
         direction_weight=direction_weight,
+        coarse_size=coarse_size_3d(plan.model, sampling, plan.settings, plan.size),
+        geometries={},
         banks={},
         phases={},
     )
 
 
 def coarse_size_3d(model: Model, sampling: Sampling, settings: Settings, size: int) -> int:
-    """Box in Fourier space of the coarse pass: what the coarse angular step can resolve, with less margin than in 2D."""
+    """Box in Fourier space of the coarse pass: what the coarse step can resolve, with less margin than in 2D."""
     if settings.strict_highres_A > 0 or sampling.oversampling == 0:
         return coarse_size(model, sampling, settings, size)
     arc_A = sampling.psi_step_deg / 360 * np.pi * settings.particle_diameter_A
@@ -209,11 +215,15 @@ def coarse_local(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
     """Significant samples of the coarse grid in a window around each particle's orientation, and their prior."""
     geometry, grid, n_shift = data.geometry, plan.coarse, len(plan.coarse.shifts_A)
     start, pose, prior = orientations.window(grid, own, plan.sampling.sigma_deg, plan.symmetry)
+    allowed = np.repeat(batch.only_class, np.diff(start))
+    kept = (allowed < 0) | (allowed == grid.split(pose)[0])
+    start = np.concatenate([[0], np.cumsum(kept)])[start]
+    pose, prior = pose[kept], prior[kept]
     rows, in_bank = gather_rows(grid, pose)
     bank = make_bank(be, plan, geometry, grid, rows, geometry.n_coarse, np.zeros(2 * len(rows), np.float32))
     i_class = grid.split(pose)[0]
     prior = prior + log_class_prior(plan.model.class_weight)[i_class].astype(np.float32)
-    order = np.concatenate([s + np.argsort(in_bank[s:e], kind="stable") for s, e in zip(start[:-1], start[1:])])
+    order = np.concatenate([s + np.argsort(in_bank[s:e], kind="stable") for s, e in pairwise(start)])
     phases, _ = plan.shift_phases(be, geometry, "coarse")
     samples = (
         start * n_shift,
@@ -255,7 +265,7 @@ def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sam
     parents, parent_of = np.unique(pose, return_inverse=True)
     child = orientations.children(plan.coarse, fine, parents)
     rows, in_bank = gather_rows(fine, child.ravel())
-    prior = np.zeros(2 * len(rows), np.float32)
+    prior = np.full(2 * len(rows), -np.log(child.shape[1]), np.float32)  # children share their parent's prior
     if sample_prior is None:
         weight = plan.direction_weight / (fine.n_dir // plan.coarse.n_dir * len(fine.psi_deg))
         i_class, i_dir, _ = fine.split(rows)
@@ -309,7 +319,9 @@ def best_of(plan: Plan3D, rows, pose, n: int, euler_deg):
     """Class and orientation, (n, 3) degrees, of poses of a bank."""
     if rows is None:
         return pose // n, euler_deg
-    turned, place = np.divmod(pose, max(len(rows), 1))
+    if not len(rows):  # all failed
+        return np.zeros_like(pose), euler_deg
+    turned, place = np.divmod(pose, len(rows))
     pose = rows[place] + turned * plan.fine.n_row
     return plan.fine.split(pose)[0], matrix_to_euler(plan.fine.matrices(pose))
 
@@ -365,7 +377,7 @@ def add_sums(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, bank: Bank, r
     if geometry.gain != 1:
         values, weights = values * np.float32(geometry.gain), weights * np.float32(geometry.gain**2)
     kernels_volume.backproject3d(be, values, weights, bank.row_class, bank.matrix, kx, ky, plan.lattice.reach, acc.sums)
-    if rows is None:
+    if rows is None or not len(rows):
         return residual
     row_weight = np.bincount(posterior[1] % len(rows), posterior[3], len(rows))
     i_class, i_dir, _ = plan.fine.split(rows)

@@ -135,7 +135,7 @@ def children(coarse: OrientationGrid, fine: OrientationGrid, pose) -> np.ndarray
     i_class, i_dir, i_psi = coarse.split(np.asarray(pose))
     fine_dir = i_dir[:, None, None] * per_dir + np.arange(per_dir)[:, None]
     fine_psi = i_psi[:, None, None] * per_psi + np.arange(per_psi)
-    return fine.pose(i_class[:, None, None], fine_dir, fine_psi).reshape(len(i_class), -1)
+    return fine.pose(i_class[:, None, None], fine_dir, fine_psi).reshape(len(i_class), per_dir * per_psi)
 
 
 def window(coarse: OrientationGrid, own, sigma_deg: float, symmetry: Symmetry):
@@ -170,7 +170,7 @@ def window(coarse: OrientationGrid, own, sigma_deg: float, symmetry: Symmetry):
 
 
 def _near(plain, n_psi: int, mates, limit: float):
-    """Samples of the grid within ``limit`` radians of any of some mates, or the nearest: direction, psi index, angle."""
+    """Samples of the grid within ``limit`` radians of any of some mates, or the nearest: direction, psi, angle."""
     along = plain[:, 2] @ mates[:, 2].T
     i_dir, i_mate = np.nonzero(along > np.cos(min(limit, np.pi)))
     i_psi, angle = _turns(plain[i_dir], mates[i_mate], n_psi, limit)

@@ -1,0 +1,178 @@
+"""The expectation with 3D references against its definition, and what must hold for any data."""
+
+import numpy as np
+import oracle_3d as oracle
+import pytest
+import refine3d_case as case
+from volume_phantom import random_rotations
+
+from vitreous import backend
+from vitreous.engine import em3d
+from vitreous.engine.phantom import make_phantom
+from vitreous.engine.reconstruct3d import add_friedel_mates
+from vitreous.model.rotation import euler_to_matrix, matrix_to_euler
+from vitreous.model.symmetry import Symmetry
+
+# Scores are float32 sums of a few hundred terms of about 1: an error e changes a weight by exp(e).
+WEIGHT_RTOL = 3e-4
+# Log-likelihoods are of the order of 500 and the best score is a float32.
+LOG_LIKELIHOOD_ATOL = 2e-3
+# Sums of float32 products, relative to the largest of their kind; their weights are as above.
+SUM_RTOL = 2e-4
+
+
+@pytest.fixture(scope="module")
+def be():
+    return backend.cpu(2)
+
+
+@pytest.mark.parametrize("name", case.CASES)
+def test_em3d_rows_match_oracle(be, name):
+    problem, want = case.oracle_of(name)
+    _, _, rows = case.expect(be, problem)
+    np.testing.assert_array_equal(rows.class_number, want["class_number"])
+    np.testing.assert_array_equal(rows.n_significant, want["n_significant"])
+    np.testing.assert_allclose(euler_to_matrix(rows.euler_deg), want["matrix"], atol=1e-9)
+    np.testing.assert_allclose(rows.shift_A, want["shift_A"], atol=1e-9)
+    np.testing.assert_allclose(rows.p_max, want["p_max"], rtol=WEIGHT_RTOL)
+    np.testing.assert_allclose(rows.norm, want["norm"], rtol=SUM_RTOL)
+    np.testing.assert_allclose(rows.log_likelihood, want["log_likelihood"], atol=LOG_LIKELIHOOD_ATOL)
+    assert not rows.failed.any()
+
+
+@pytest.mark.parametrize("name", case.CASES)
+def test_em3d_sums_match_oracle(be, name):
+    """Against every weighted point put into whole cubes one by one."""
+    problem, want = case.oracle_of(name)
+    plan, acc, _ = case.expect(be, problem)
+    for field in ("noise", "class_weight", "directions", "offset2", "scale_cross", "scale_model"):
+        got, expected = np.asarray(getattr(acc, field)), np.asarray(want[field])
+        np.testing.assert_allclose(got, expected, atol=SUM_RTOL * abs(expected).max(), err_msg=field)
+    middle, reach = want["data"].shape[-1] // 2, plan.lattice.nx - 1
+    part = (slice(None), *(slice(middle - reach, middle + reach + 1),) * 2, slice(middle, middle + reach + 1))
+    for k in range(len(acc.sums)):
+        add_friedel_mates(acc.sums[k])
+    data, weight = want["data"][part], want["weight"][part]
+    np.testing.assert_allclose(acc.sums[..., 0] + 1j * acc.sums[..., 1], data, atol=SUM_RTOL * abs(data).max())
+    np.testing.assert_allclose(acc.sums[..., 2], weight, atol=SUM_RTOL * weight.max())
+    assert weight.max() > 0 and acc.n_particles == len(problem.images)
+
+
+def test_em3d_oracle_cases_are_not_trivial():
+    """The oracle would say little of particles whose best pose has all the weight."""
+    for name in ("global", "two classes", "local", "D2", "two optics groups"):
+        _, want = case.oracle_of(name)
+        assert np.median(want["p_max"]) < 0.6 and np.median(want["n_significant"]) > 2, name
+    assert set(case.oracle_of("two classes")[1]["class_number"]) == {1, 2}
+
+
+# ---- identities --------------------------------------------------------------------------------------------------
+
+
+def same_sums(one, two, rtol):
+    for field in ("sums", "noise", "class_weight", "directions", "offset2", "log_likelihood", "changes"):
+        a, b = np.asarray(getattr(one, field)), np.asarray(getattr(two, field))
+        np.testing.assert_allclose(a, b, atol=rtol * abs(b).max(), err_msg=field)
+
+
+@pytest.mark.parametrize("name, symmetry", [("local, C3", "C3"), ("D2", "D2")])
+def test_em3d_is_that_of_any_symmetry_mate(be, name, symmetry):
+    problem, _ = case.oracle_of(name)
+    _, acc, rows = case.expect(be, problem)
+    for rotation in Symmetry(symmetry).rotations[1:]:
+        mates = matrix_to_euler(euler_to_matrix(problem.euler_deg) @ rotation)
+        _, other, moved = case.expect(be, problem, euler_deg=mates)
+        np.testing.assert_array_equal(moved.n_significant, rows.n_significant)
+        np.testing.assert_allclose(moved.euler_deg, rows.euler_deg, atol=1e-9)
+        same_sums(other, acc, 1e-6)  # the prior's angles differ by rounding
+
+
+@pytest.mark.parametrize("name", ["global", "local", "two optics groups"])
+def test_em3d_threads_change_no_bit(name):
+    problem = case.problem(**{**case.CASES[name], "n": 12})
+    sums = []
+    for n_threads in (1, 2):
+        _, acc, rows = case.expect(backend.cpu(n_threads), problem)
+        sums.append((acc.sums, acc.noise, acc.directions, rows.p_max, rows.log_likelihood, rows.euler_deg))
+    for one, two in zip(*sums):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("name", ["global", "local", "two optics groups"])
+def test_em3d_batches_change_nothing_but_rounding(be, name):
+    problem = case.problem(**{**case.CASES[name], "n": 12})
+    _, whole, rows = case.expect(be, problem)
+    _, parts, others = case.expect(be, problem, size=5)
+    same_sums(parts, whole, 1e-5)
+    np.testing.assert_allclose(others.p_max, rows.p_max, rtol=1e-4)
+    np.testing.assert_array_equal(others.euler_deg, rows.euler_deg)
+
+
+@pytest.mark.parametrize("name", ["global", "local"])
+def test_em3d_images_without_numbers_are_left_out(be, name):
+    """Alone in a batch or with others, they fail and leave no trace in the sums."""
+    problem = case.problem(**{**case.CASES[name], "n": 3})
+    _, want, _ = case.expect(be, case.problem(**{**case.CASES[name], "n": 3}), size=1)
+    problem.images.append(np.full_like(problem.images[0], np.nan))
+    more = case.problem(**{**case.CASES[name], "n": 4})
+    for field in ("group_of", "defocus", "psi_deg", "norm", "micrograph"):
+        setattr(problem, field, np.append(getattr(problem, field), getattr(more, field)[3:], axis=0))
+    problem.shift_A = np.append(problem.shift_A, [[1.5, 0.0]], 0)
+    problem.euler_deg = np.append(problem.euler_deg, [[10.0, 20.0, 30.0]], 0)
+    for size in (1, 100):
+        _, acc, rows = case.expect(be, problem, size)
+        np.testing.assert_array_equal(rows.failed, [False, False, False, True])
+        np.testing.assert_allclose(rows.euler_deg[3], [10.0, 20.0, 30.0])
+        np.testing.assert_allclose(rows.shift_A[3], [1.5, 0.0])
+        assert acc.n_particles == 3
+        same_sums(acc, want, 1e-5)
+
+
+def phantom_problem(n, noise, order=2, seed=1):
+    """Projections of a phantom of 100 A without CTF, with noise of so many times their standard deviation."""
+    molecule, rng = make_phantom(100.0, n_rods=30, sigma_A=5.0), np.random.default_rng(seed)
+    truth = random_rotations(n, seed)
+    images = molecule.projections(truth, np.zeros((n, 2)), 32, 4.0).astype(float)
+    unit = images.std()
+    shape = {"resolution_A": 16.0, "increment_px": 4, "diameter_A": 110.0, "shift_A": np.zeros((n, 2)), "ctf": False}
+    problem = case.problem(n=n, order=order, euler_deg=matrix_to_euler(truth), **shape)
+    problem.groups = [oracle.flat.Group(32, 4.0)]
+    problem.references = molecule.volume(32, 4.0)[None].astype(float) / unit
+    problem.images = [(image / unit + noise * rng.normal(size=image.shape)).astype(np.float32) for image in images]
+    problem.sigma2, problem.data_vs_prior = np.full((1, 17), 1.0 / (2 * 32**2)), np.full((1, 17), 1.0)
+    return problem, truth
+
+
+def test_em3d_finds_the_poses_of_clean_projections(be):
+    """Within the fine grid's cells, from nothing globally and from near by locally; without noise, weighted as if some."""
+    problem, truth = phantom_problem(16, 0.0)
+    near = matrix_to_euler(euler_to_matrix([4.0, 5.0, -6.0]) @ truth)
+    for sigma_deg, start in ((0.0, np.zeros((16, 3))), (6.0, near)):
+        problem.sigma_deg = sigma_deg
+        _, _, rows = case.expect(be, problem, euler_deg=start)
+        off = [oracle.angle_deg(f, t) for f, t in zip(euler_to_matrix(rows.euler_deg), truth)]
+        # The fine step is 7.5 degrees: corners of a cell are 6.8 away, and a neighbouring cell may fit as well.
+        assert np.median(off) < 6 and max(off) < 11, off
+        assert np.abs(rows.shift_A).max() < 4.0
+
+
+def test_em3d_log_likelihood_is_one_scale_for_global_and_local(be):
+    """A local prior as wide as the sphere is nearly the uniform one, so evidence does not jump when searches turn local."""
+    problem = case.problem(order=1, noise=1.2)
+    _, _, free = case.expect(be, problem)
+    problem.sigma_deg = 300.0
+    _, _, near = case.expect(be, problem)
+    np.testing.assert_allclose(near.log_likelihood, free.log_likelihood, atol=0.25)
+    np.testing.assert_allclose(near.p_max, free.p_max, rtol=0.3)
+
+
+def test_em3d_coarse_size_follows_the_sampling(be):
+    """A finer step resolves more: the plan with another sampling has the size of that sampling, in every geometry."""
+    problem = case.problem(order=0, resolution_A=9.0)
+    plan = case.plan_of(be, problem)
+    batch = case.flat_case.batch_of(problem, [0])
+    plan.geometry(batch.optics)
+    finer = em3d.resampled(be, plan, case.sampling(2, 1, 0.3))
+    direct = case.plan_of(be, case.problem(order=2, resolution_A=9.0))
+    assert plan.coarse_size < finer.coarse_size == direct.coarse_size
+    assert finer.geometry(batch.optics).n_coarse == direct.geometry(batch.optics).n_coarse
