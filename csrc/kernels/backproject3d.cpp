@@ -74,8 +74,8 @@ void backproject3d(Cpu, View<const float, 3> rows, View<const float, 2> row_weig
   const idx n_row = rows.shape[0], nz = sums.shape[1], ny = sums.shape[2], nx = sums.shape[3];
   const BandTiles band(kx, ky);
   const idx n_threads = omp_get_max_threads();
-  // Several slabs a thread even out preferred views; thinner than 8 planes, too many pixels straddle two of them.
-  const idx n_slabs = n_threads == 1 ? 1 : std::max<idx>(1, std::min(4 * n_threads, nz / 8));
+  // Two slabs a thread even out preferred views; each more costs, as the tiles at its edges are gone through twice.
+  const idx n_slabs = n_threads == 1 ? 1 : std::max<idx>(1, std::min(2 * n_threads, nz / 8));
 #pragma omp parallel for schedule(dynamic)
   for (idx s = 0; s < n_slabs; ++s) {
     Slab slab{nullptr, ny, nx, s * nz / n_slabs - nz / 2, (s + 1) * nz / n_slabs - nz / 2};
