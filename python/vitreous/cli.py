@@ -26,6 +26,7 @@ PROGRAMS = {
     "class2d": ("vitreous.programs.class2d", "2D classification of particle images"),
     "extract": ("vitreous.programs.extract", "particles cut out of micrographs; refined particles again"),
     "image-handler": ("vitreous.programs.image_handler", "arithmetic, filters and sizes of images, stacks and maps"),
+    "import": ("vitreous.programs.import_", "micrographs with a CTF table of any program, and coordinates"),
     "mask-create": ("vitreous.programs.mask_create", "a soft mask from a map, or a ball or shell"),
     "postprocess": ("vitreous.programs.postprocess", "resolution of two half maps, and their sharpened average"),
     "reconstruct": ("vitreous.programs.reconstruct", "a map from particle images with known orientations"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from vitreous.kernels_extract import extract_boxes, extract_normalise
 from vitreous.kernels_image import ctf_image
 from vitreous.model.ctf import even_phase, frequencies
 
-BATCH_BYTES = 32 << 20  # of boxes before rescaling, which stay near the caches; memory does not grow with their number
+BATCH_BYTES = 16 << 20  # of boxes before rescaling, which stay near the caches; memory does not grow with their number
 # Columns of the kernel's statistics.
 BACKGROUND_MEAN, BACKGROUND_STD, SLOPE_X, SLOPE_Y, N_DUST, LEAST, LARGEST, SUM, SQUARES = range(9)
 
@@ -191,7 +191,17 @@ def touches(shape: tuple[int, int], centre_px: np.ndarray, box: int) -> np.ndarr
 
 
 def extract(
-    be, micrograph, centre_px, recipe: Recipe, tables: Tables, *, ctf=None, optics=None, psi_deg=None, first_id: int = 0
+    be,
+    micrograph,
+    centre_px,
+    recipe: Recipe,
+    tables: Tables,
+    *,
+    ctf=None,
+    optics=None,
+    psi_deg=None,
+    first_id: int = 0,
+    take: Callable[[tuple[int, int, int]], np.ndarray] | None = None,
 ) -> Iterator[Boxes]:
     """Particles of a micrograph, a batch at a time; the arrays of a batch are the caller's to keep.
 
@@ -204,6 +214,7 @@ def extract(
     optics : OpticsGroup             of the micrograph, with its pixel size; needed as ctf
     psi_deg : (n,) float             rlnAnglePsiPrior, needed for a tube
     first_id : number of the first particle, for the noise that replaces dust
+    take : gives memory (float32, C-contiguous) for images of a shape; fresh memory where None
     """
     n_pixels = max(recipe.box, recipe.multiply_box or 0) ** 2
     at_once = max(1, BATCH_BYTES // (4 * n_pixels))
@@ -216,7 +227,9 @@ def extract(
             parameters = ctf if len(ctf) == 1 else ctf[rows]
             images = _multiplied(be, micrograph, centres, recipe, tables, parameters, optics, offset)
         else:
-            images = extract_boxes(be, micrograph, centres, recipe.box, tables.shrink, offset=offset)
+            side = recipe.box if tables.shrink is None else recipe.rescaled
+            out = None if take is None else take((len(rows), side, side))
+            images = extract_boxes(be, micrograph, centres, recipe.box, tables.shrink, offset=offset, out=out)
         images = resize(images, recipe.rescaled, be.n_threads)
         if not recipe.normalise and offset:
             images += np.float32(offset)

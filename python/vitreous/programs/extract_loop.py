@@ -90,10 +90,31 @@ class Reader:
                 yield task, found
 
 
+class Pool:
+    """Memory of batches that is used again: fresh pages would cost more than what is computed in them."""
+
+    def __init__(self):
+        self._free: list[np.ndarray] = []
+
+    def take(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """(n, b, b) float32, in memory that was given back or in new."""
+        n = int(np.prod(shape))
+        fit = next((i for i, flat in enumerate(self._free) if flat.size >= n), None)
+        flat = np.empty(n, np.float32) if fit is None else self._free.pop(fit)
+        return flat[:n].reshape(shape)
+
+    def give_back(self, images: np.ndarray) -> None:
+        """Nobody reads an array of ``take`` any more; others are ignored."""
+        flat = images.base
+        if isinstance(flat, np.ndarray) and flat.ndim == 1 and flat.dtype == np.float32:
+            self._free.append(flat)
+
+
 class Behind:
     """Runs jobs in order on one thread, at most a few ahead of it; the first error of a job is raised by ``put``."""
 
-    def __init__(self, most: int = 3):
+    def __init__(self, most: int = 2):
+        self.pool = Pool()  # of the images that wait to be written
         self._jobs: queue.Queue = queue.Queue(most)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -230,7 +251,7 @@ def _extract_rows(plan, task, image, positions, rows, recipe, tables, be, behind
     ctf = positions.ctf if positions.ctf is None or len(positions.ctf) == 1 else positions.ctf[rows]
     psi = None if positions.psi_deg is None else positions.psi_deg[rows]
     batches = engine.extract(be, image, positions.centre_px[rows], recipe, tables, ctf=ctf, optics=positions.optics,
-                             psi_deg=psi, first_id=task.i << 24)  # fmt: skip
+                             psi_deg=psi, first_id=task.i << 24, take=behind.pool.take)  # fmt: skip
     for batch in batches:
         stats = batch.stats
         good = np.isfinite(stats).all(axis=1) & ~((stats[:, engine.BACKGROUND_STD] == 0) & recipe.normalise)
@@ -248,16 +269,17 @@ def _extract_rows(plan, task, image, positions, rows, recipe, tables, be, behind
                 task.stack, None, recipe.final, pixel_A, np.float16 if options.float16 else np.float32
             )
             behind.put(writer.__enter__)
-        behind.put(_write(writer, images, stats))
+        behind.put(_write(writer, images, stats, lambda done=batch.images: behind.pool.give_back(done)))
     if outcome.n_left_out:
         outcome.notes.append(f"{task.name}: {outcome.n_left_out} boxes hold pixels that are no numbers, or have a "
-                             "constant background, "
-                             "and are left out")  # fmt: skip
+                             "constant background, and are left out")  # fmt: skip
     _finish(task, positions, kept, background, writer, behind, outcome)
     outcome.bytes_written = outcome.n * recipe.final**2 * (2 if options.float16 else 4)
 
 
-def _write(writer: CountedStackWriter, images: np.ndarray, stats: np.ndarray) -> Callable[[], None]:
+def _write(
+    writer: CountedStackWriter, images: np.ndarray, stats: np.ndarray, done: Callable[[], None]
+) -> Callable[[], None]:
     known = (
         stats[:, engine.LEAST].min(),
         stats[:, engine.LARGEST].max(),
@@ -268,6 +290,7 @@ def _write(writer: CountedStackWriter, images: np.ndarray, stats: np.ndarray) ->
     def write() -> None:
         try:
             writer.write_counted(images, *known)
+            done()
         except BaseException as error:  # the file under its temporary name goes
             writer.__exit__(type(error), error, error.__traceback__)
             raise
