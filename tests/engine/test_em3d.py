@@ -144,7 +144,7 @@ def phantom_problem(n, noise, order=2, seed=1):
 
 
 def test_em3d_finds_the_poses_of_clean_projections(be):
-    """Within the fine grid's cells, from nothing globally and from near by locally; without noise, weighted as if some."""
+    """Within the fine grid's cells, globally from nothing, locally from near by; without noise, weighted as if some."""
     problem, truth = phantom_problem(16, 0.0)
     near = matrix_to_euler(euler_to_matrix([4.0, 5.0, -6.0]) @ truth)
     for sigma_deg, start in ((0.0, np.zeros((16, 3))), (6.0, near)):
@@ -157,7 +157,7 @@ def test_em3d_finds_the_poses_of_clean_projections(be):
 
 
 def test_em3d_log_likelihood_is_one_scale_for_global_and_local(be):
-    """A local prior as wide as the sphere is nearly the uniform one, so evidence does not jump when searches turn local."""
+    """A local prior as wide as the sphere is nearly the uniform one: evidence does not jump as searches turn local."""
     problem = case.problem(order=1, noise=1.2)
     _, _, free = case.expect(be, problem)
     problem.sigma_deg = 300.0

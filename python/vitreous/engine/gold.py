@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from vitreous.engine import filters
 from vitreous.engine import fsc as correlations
 from vitreous.engine.em3d import Accumulator3D, Plan3D
-from vitreous.engine.maximise import class_statistics, update_parameters
+from vitreous.engine.maximise import class_statistics, first_class_for_all, update_parameters
 from vitreous.engine.reconstruct3d import Reconstruction, add_friedel_mates, reconstruct, shell_mean_weight, symmetrise
 from vitreous.engine.settings import Settings
 from vitreous.model.masks import soft_sphere
@@ -64,7 +65,7 @@ def join_low_resolution(sums, lattice: VolumeLattice, shell: int) -> None:
 
 
 def tau2_of_fsc(curve, sigma2_reference, tau2_fudge: float, joined: bool):
-    """Prior variance and SSNR of each shell from the FSC: SSNR = T f / (1 - f); f of the whole set where halves are joined."""
+    """Prior variance and SSNR of each shell from the FSC: SSNR = T f / (1 - f); f of the whole set where joined."""
     f = np.clip(curve, LEAST_FSC, MOST_FSC)
     if joined:
         f = np.sqrt(2 * f / (1 + f))
@@ -94,7 +95,7 @@ def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_
         unfil = [reconstruct(be, s.copy(), lattice, symmetry=plans[0].symmetry).volume for s in sums]
     if join_A > 0:
         limit = max(join_A, model.current_resolution_A if np.isfinite(model.current_resolution_A) else join_A)
-        shell = min(math.ceil(model.box * model.pixel_size_A / limit), int(lattice.radius_px))
+        shell = min(math.ceil(model.box * model.pixel_size_A / limit - 1e-3), int(lattice.radius_px))
         for pair in (sums, completed):
             join_low_resolution(pair, lattice, shell)
     curve = half_map_fsc(completed, lattice, plans[0].size / 2) if fsc is None else fsc
@@ -110,14 +111,9 @@ def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_
                 be, sums[i].copy(), lattice, symmetry=plan.symmetry, tau2=tau2, minres_map=settings.minres_map
             )
         new = replace(update_parameters(plan, acc), class_offset_A=np.zeros((1, 2)))
-        volume = (
-            result.volume
-            if last or not settings.flatten_solvent
-            else result.volume * solvent_mask(plan.model, settings)
-        )
         new = replace(
             new,
-            references=volume[None],
+            references=finished(plan, result.volume[None], flatten=settings.flatten_solvent and not last),
             tau2=tau2[None],
             data_vs_prior=ssnr[None],
             sigma2_reference=result.sigma2[None],
@@ -161,19 +157,35 @@ def maximise_classes(be, plan: Plan3D, acc: Accumulator3D) -> Model:
         )
         for s, t in zip(acc.sums, tau2)
     ]
-    mask = solvent_mask(plan.model, settings) if settings.flatten_solvent else 1
     column = lambda name: np.stack([getattr(r, name) for r in results])
     new = replace(
         update_parameters(plan, acc),
         class_offset_A=np.zeros((plan.model.n_classes, 2)),
-        references=np.ascontiguousarray(column("volume") * mask, np.float32),
+        references=finished(plan, column("volume"), flatten=settings.flatten_solvent),
         tau2=np.array(tau2),
         data_vs_prior=column("data_vs_prior"),
         sigma2_reference=column("sigma2"),
         fourier_coverage=column("coverage"),
         current_size_px=plan.size,
     )
-    return replace(new, **class_statistics(new))
+    new = replace(new, **class_statistics(new))
+    alone = settings.one_reference_for_all and settings.first_iteration_cc and plan.iteration == 1
+    return first_class_for_all(new) if alone else new
+
+
+def finished(plan: Plan3D, volumes, flatten: bool) -> np.ndarray:
+    """(K, box, box, box) float32 references of the next iteration: flattened, and low-passed after a correlation.
+
+    An iteration that scores by correlation does not weigh shells by their noise, so what it adds beyond the first
+    low-pass is fitted noise.
+    """
+    model, settings = plan.model, plan.settings
+    if flatten:
+        volumes = volumes * solvent_mask(model, settings)
+    if settings.first_iteration_cc and plan.iteration == 1 and settings.ini_high_A > 0:
+        gain = filters.low_pass(model.box * model.pixel_size_A / settings.ini_high_A, model.box)
+        volumes = np.stack([filters.filtered(v, gain) for v in volumes])
+    return np.ascontiguousarray(volumes, np.float32)
 
 
 def solvent_mask(model: Model, settings: Settings) -> np.ndarray:

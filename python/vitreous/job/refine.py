@@ -1,4 +1,4 @@
-"""The loop of 3D refinement and classification: gold-standard halves or K maps, with automatic sampling and convergence."""
+"""The loop of 3D refinement and classification: gold-standard halves or K maps, automatic sampling, convergence."""
 
 from __future__ import annotations
 
@@ -194,8 +194,8 @@ def only_classes(state: Refinement, settings: Settings):
     k, iteration = state.models[0].n_classes, state.progress.iteration
     if k == 1 or not settings.one_reference_for_all or iteration > (2 if settings.first_iteration_cc else 1):
         return None
-    if settings.first_iteration_cc and iteration == 1:
-        return None
+    if settings.first_iteration_cc and iteration == 1:  # all maps are one: it is the first class's
+        return np.zeros(len(state.dataset), np.int32)
     return random_classes(state.dataset, k, settings.random_seed)
 
 
@@ -216,6 +216,7 @@ def corrected_fsc(be, plans, accs, mask, seed: int):
     unmasked = fsc.fourier_shell_correlation(*halves)
     first = fsc.first_below(unmasked, 0.8)
     if first is None:
+        unmasked[plans[0].size // 2 + 1 :] = 0
         return unmasked
     apply = lambda v: v * mask
     curve = fsc.correct_for_mask(
@@ -282,6 +283,8 @@ def iterate(
         for m in models
     ]
     weights = [a.directions / a.directions.sum() if a.directions.any() else None for a in accs]
+    if settings.one_reference_for_all and settings.first_iteration_cc and progress.iteration == 1:
+        weights = [None] * len(weights)  # every class is a copy of the first from now on
     clock.lap("maximisation")
     return replace(
         state,
