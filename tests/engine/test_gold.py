@@ -147,7 +147,7 @@ def test_maximise_halves_keeps_the_halves_apart(be, symmetry):
 
 
 def test_last_iteration_has_one_map_from_both_halves(be, halves):
-    """The map is that of the added sums, not flattened, whatever was joined; the half maps have no prior, no joining."""
+    """The map is that of the added sums, not flattened, whatever was joined; half maps have no prior, no joining."""
     plans, accs = again(halves)
     plans = [replace(p, settings=replace(p.settings, flatten_solvent=True)) for p in plans]
     sums, lattice = [acc.sums[0].copy() for acc in accs], plans[0].lattice
