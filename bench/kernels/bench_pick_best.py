@@ -11,6 +11,6 @@ from vitreous.kernels_pick import pick_best
 def bench_pick_best(benchmark, be, n_ref):
     basis, coefficients, start = case(n_basis=36 * n_ref // 2, n_px=390 * 390, counts=(72,) * n_ref)
     out = be.empty((n_ref, 390 * 390), np.float32), be.empty((n_ref, 390 * 390), np.int32)
-    benchmark(lambda: pick_best(be, basis, coefficients, start, *out))
+    benchmark(lambda: pick_best(be, basis, coefficients, start, None, *out))
     benchmark.extra_info["GFLOP/s"] = 2e-9 * coefficients.size * basis.shape[1] / benchmark.stats["min"]
     assert np.isfinite(out[0]).all()

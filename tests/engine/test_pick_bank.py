@@ -21,7 +21,22 @@ def references(n=2, box=24, seed=0):
 
 
 def templates(bank):
-    return np.einsum("tj,jyx->tyx", bank.coefficients, bank.basis.conj())
+    """All templates, those that are half turns of others last."""
+    phase = np.where(np.arange(len(bank.basis)) < bank.n_even, 1, 1j)
+    found = np.einsum("tj,jyx->tyx", bank.coefficients * phase, bank.basis)
+    return np.concatenate([found, found.conj()]) if bank.turns else found
+
+
+@pytest.mark.parametrize(("step_deg", "n"), [(90, 4), (360, 1), (120, 3), (10, 36)])
+def test_bank_has_every_angle(be, step_deg, n):
+    refs = references()
+    bank = pick_bank.make_bank(be, refs, SIZE, step_deg=step_deg, error=0)
+    found, turn = templates(bank), len(bank.psi_deg)
+    assert len(bank.angles_deg) == n and np.allclose(np.sort(bank.angles_deg), np.arange(n) * 360 / n)
+    slicer = pick_bank.Slicer(be, refs, SIZE, 2.0, bank.angles_deg)
+    whole = slicer.grid(slice(None)).reshape(2, n, *found.shape[1:])
+    found = found.reshape(-1, 2, turn, *found.shape[1:]).swapaxes(0, 1).reshape(whole.shape)
+    np.testing.assert_allclose(found, whole, atol=1e-5 * abs(whole).max())  # float32 products
 
 
 SIZE = work_size(96, 96, 4.0, lowpass_A=12.0, shrink=0)

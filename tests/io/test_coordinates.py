@@ -67,5 +67,5 @@ def test_lists_of_both_kinds_lead_to_the_files(tmp_path, monkeypatch):
 
 def test_a_suffix_file_that_leads_nowhere_is_told(tmp_path):
     co.write_suffix_file(tmp_path / "coords_suffix_x.star", "gone.star")
-    with pytest.raises(InputError, match="gone.star"):
+    with pytest.raises(InputError, match="gone"):
         co.read_coordinate_list(tmp_path / "coords_suffix_x.star")

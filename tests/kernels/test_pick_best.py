@@ -30,6 +30,19 @@ def test_pick_best_matches_oracle(be):
         )
 
 
+def test_pick_best_tries_half_turns(be):
+    basis, coefficients, start = case(counts=(5, 200))
+    best, which = pick_best(be, basis, coefficients, start, n_even=4)
+    turned = coefficients * np.where(np.arange(9) < 4, 1, -1).astype(np.float32)
+    n = len(coefficients)
+    for r, (a, b) in enumerate(zip(start[:-1], start[1:])):
+        maps = np.concatenate([coefficients[a:b], turned[a:b]]).astype(float) @ basis.astype(float)
+        tolerance = RTOL["pick_best"] * abs(maps).max()
+        np.testing.assert_allclose(best[r], maps.max(0), atol=tolerance)
+        row = which[r] % n - a + (b - a) * (which[r] >= n)
+        np.testing.assert_allclose(maps[row, np.arange(maps.shape[1])], maps.max(0), atol=tolerance)
+
+
 def test_pick_best_takes_the_first_of_equals(be):
     basis, coefficients, start = case(counts=(4,))
     coefficients[:] = coefficients[0]
@@ -47,3 +60,5 @@ def test_pick_best_refuses_a_start_that_leaves_templates_out(be):
     basis, coefficients, start = case()
     with pytest.raises(ValueError, match="pick_best: start"):
         pick_best(be, basis, coefficients, start[:-1])
+    with pytest.raises(ValueError, match="pick_best: n_even"):
+        pick_best(be, basis, coefficients, start, n_even=10)

@@ -257,7 +257,8 @@ def test_autopick_from_a_pattern(case):
 
 def test_autopick_of_a_gaussian_blob(case):
     run(
-        "--ref gauss --particle_diameter 100 --invert --shrink 0 --lowpass 20 --threshold 0.2 --min_distance 60 --gauss_max 0.3 --threshold 0.01 --keep_best_of_pairs"
+        "--ref gauss --particle_diameter 100 --invert --shrink 0 --lowpass 20 --threshold 0.2 --min_distance 60 "
+        "--gauss_max 0.3 --threshold 0.01 --keep_best_of_pairs"
     )
     found, _wrong = hits(table("P", 1)["rlnCoordinateX"], table("P", 1)["rlnCoordinateY"], 0)
     assert found >= 0.7 * len(GRID)
@@ -304,3 +305,19 @@ def test_autopick_of_references_in_a_star_file_takes_their_header(case, tmp_path
     run(TEMPLATE), run(TEMPLATE.replace("refs.mrcs", "classes.star"), odir="Q")
     assert table("P", 1)["rlnAutopickFigureOfMerit"].tolist() == table("Q", 1)["rlnAutopickFigureOfMerit"].tolist()
     shutil.rmtree("Q")
+
+
+def test_autopick_by_a_map_projects_it(case):
+    from vitreous.engine.phantom import make_phantom
+
+    volume = make_phantom(100.0).volume(32, PIXEL_A)
+    write_mrc("map.mrc", volume / volume.sum(0).std(), PIXEL_A, stack=False)
+    words = "--ref map.mrc --particle_diameter 100 --invert --ang 60 --shrink 0 --lowpass 25 --healpix_order 0 --threshold 0.1"
+    run(words)
+    assert read_mrc("P/reference_projections.mrcs")[0].shape == (12, 32, 32)
+    assert table("P", 1).n_rows and set(table("P", 1)["rlnClassNumber"]) <= set(range(1, 13))
+    run(words + " --sym D7", odir="Q")
+    assert 1 <= len(read_mrc("Q/reference_projections.mrcs")[0]) < 12
+    write_mrc("odd.mrc", np.random.default_rng(0).normal(size=(31, 31, 31)).astype(np.float32), PIXEL_A, stack=False)
+    with pytest.raises(InputError, match="even cube"):
+        run(words.replace("map.mrc", "odd.mrc"))

@@ -22,20 +22,30 @@ class Bank:
 
     Parameters
     ----------
-    basis : (n_basis, h, h//2 + 1) complex64    conjugate transforms, h = min(band, work)
+    basis : (n_basis, h, h//2 + 1) float32      transforms, h = min(band, work): the first n_even are real and the same when
+        they are turned by 180 degrees, the others are imaginary and change their sign
+    n_even : int
     coefficients : (n_template, n_basis) float32
     start : (n_ref + 1,) int32                  templates of each reference
     psi_deg : (n_psi,) float64                  angle of template t of a reference is psi_deg[t]
+    turns : every template stands for its half turn too, so that only half of the angles are among psi_deg
     first : (n_ref, band, band//2 + 1) complex64    transforms of the references at angle 0
     error : largest relative error of a template
     """
 
     basis: np.ndarray
+    n_even: int
     coefficients: np.ndarray
     start: np.ndarray
     psi_deg: np.ndarray
+    turns: bool
     first: np.ndarray
     error: float
+
+    @property
+    def angles_deg(self) -> np.ndarray:
+        """(n,) float64 all angles: psi_deg and, where there are, their half turns."""
+        return np.concatenate([self.psi_deg, self.psi_deg + 180]) if self.turns else self.psi_deg
 
 
 def angles_deg(step_deg: float) -> np.ndarray:
@@ -102,25 +112,27 @@ def make_bank(
     ----------
     step_deg : angular step, changed so that it divides the circle
     pad : padding of the transforms that are interpolated
-    error : relative error (2-norm) that every template may have; 0 keeps each as it is
+    error : relative error (2-norm) that every template may have; 0 keeps everything
     """
     psi = angles_deg(step_deg)
+    turns = len(psi) % 2 == 0
+    psi = psi[: len(psi) // 2] if turns else psi
     slicer = Slicer(be, references, size, pad, psi)
     n_ref, n = len(references.images), min(size.band, size.work)
     start = (np.arange(n_ref + 1) * len(psi)).astype(np.int32)
     first = slicer.grid(np.arange(n_ref) * len(psi))
-    if error <= 0:
-        return Bank(slicer.grid(slice(None), n).conj(), np.eye(len(slicer), dtype=np.float32), start, psi, first, 0.0)
     ky, kx = np.broadcast_arrays(*frequencies(n))
     inside = crop(slicer.inside, n)
     ky, kx = np.ascontiguousarray(ky[inside]), np.ascontiguousarray(kx[inside])
     vectors, left = _principal(slicer, ky, kx, error)
-    basis = np.zeros((vectors.shape[1], n, n // 2 + 1), np.complex64)
+    n_even = vectors[0].shape[1]
+    basis = np.zeros((n_even + vectors[1].shape[1], n, n // 2 + 1), np.float32)
     flat = np.flatnonzero(inside)
     for part in _blocks(len(slicer), len(ky)):
-        values = np.einsum("tj,tck->jck", vectors, slicer.cut(slice(None), ky[part], kx[part]), optimize=True)
-        basis.reshape(len(basis), -1)[:, flat[part]] = values[:, 0] - 1j * values[:, 1]
-    return Bank(basis, vectors, start, psi, first, left)
+        values = slicer.cut(slice(None), ky[part], kx[part])
+        for plane, (rows, combine) in enumerate(zip((slice(0, n_even), slice(n_even, None)), vectors)):
+            basis.reshape(len(basis), -1)[rows, flat[part]] = combine.T @ np.ascontiguousarray(values[:, plane])
+    return Bank(basis, n_even, np.concatenate(vectors, axis=1), start, psi, turns, first, left)
 
 
 def _blocks(n_row: int, n_k: int):
@@ -128,19 +140,27 @@ def _blocks(n_row: int, n_k: int):
     return [slice(i, i + step) for i in range(0, n_k, step)]
 
 
-def _principal(slicer: Slicer, ky, kx, error) -> tuple[np.ndarray, float]:
-    """(n_template, n_basis) float32 orthonormal combinations, and the largest relative error that they leave."""
-    gram = np.zeros((len(slicer), len(slicer)))
-    for part in _blocks(len(slicer), len(ky)):
+def _principal(slicer: Slicer, ky, kx, error) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+    """Orthonormal combinations (n_template, n) of the templates' real and imaginary planes, and the error that they leave.
+
+    The real plane of a transform whose origin is the centre is the part that a half turn leaves, the imaginary the other.
+    """
+    n = len(slicer)
+    gram = np.zeros((2, n, n))
+    for part in _blocks(n, len(ky)):
         values = slicer.cut(slice(None), ky[part], kx[part])
         values *= np.where(kx[part] > 0, np.sqrt(np.float32(2)), np.float32(1))
-        flat = values.reshape(len(values), -1)
-        gram += flat @ flat.T
+        for plane in (0, 1):
+            rows = np.ascontiguousarray(values[:, plane])
+            gram[plane] += rows @ rows.T
     power, vectors = np.linalg.eigh(gram)
-    power, vectors = np.maximum(power[::-1], 0), vectors[:, ::-1]
-    norm2 = np.maximum(np.diag(gram), 1e-30)
-    # What template t loses when the vectors from j on are left out, relative to its own square norm.
-    lost = np.cumsum((vectors**2 * power)[:, ::-1], axis=1)[:, ::-1] / norm2[:, None]
+    power, vectors = np.maximum(power, 0).ravel(), np.concatenate(vectors, axis=1)
+    order = np.argsort(-power, kind="stable")
+    norm2 = np.maximum(np.einsum("ptt->t", gram), 1e-30)
+    # What template t loses when the combinations from j on are left out, relative to its own square norm.
+    lost = np.cumsum((vectors**2 * power)[:, order[::-1]], axis=1)[:, ::-1] / norm2[:, None]
     worst = np.append(lost.max(0), 0)
     n_basis = max(int(np.argmax(worst <= error**2)), 1)
-    return np.ascontiguousarray(vectors[:, :n_basis], np.float32), float(np.sqrt(worst[n_basis]))
+    chosen = np.sort(order[:n_basis])
+    even = vectors[:, chosen[chosen < n]], vectors[:, chosen[chosen >= n]]
+    return tuple(np.ascontiguousarray(v, np.float32) for v in even), float(np.sqrt(worst[n_basis]))

@@ -25,7 +25,8 @@ class LogSettings:
     diameter_min_A, diameter_max_A : of the particles
     neighbour_percent : distance of two picks, in percent of the mean of the pick's own and the least diameter
     white : particles are brighter than their surroundings
-    adjust_threshold, upper_threshold : standard deviations of the response above its mean, to be picked and to be too much
+    adjust_threshold, upper_threshold : standard deviations of the response above its mean, to be picked and to be too
+        much
     max_search : diameters up to this many times larger and smaller are tried, to know contamination
     skip_side_px : margin where nothing is picked, where it is more than half the least diameter
     outlier_sd : see ``normalise``

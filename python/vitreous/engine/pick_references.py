@@ -86,13 +86,15 @@ def masked(images: np.ndarray, pixel_size_A: float, diameter_A: float, shrink_px
     box = images.shape[-1]
     if diameter_A > box * pixel_size_A:
         raise InputError(
-            f"--particle_diameter: found {diameter_A:g} A, expected at most the {box * pixel_size_A:g} A of the references' box; "
+            f"--particle_diameter: found {diameter_A:g} A, expected at most the {box * pixel_size_A:g} A of the "
+            "references' box; "
             "give a smaller one, or check --angpix_ref"
         )
     radius = round_half_away(diameter_A / (2 * pixel_size_A)) - round_half_away(shrink_px)
     if radius < 2:
         raise InputError(
-            f"--particle_diameter: {diameter_A:g} A leave a circle of {radius} px, expected at least 2; check the pixel sizes "
+            f"--particle_diameter: {diameter_A:g} A leave a circle of {radius} px, expected at least 2; check the "
+            "pixel sizes "
             f"({pixel_size_A:g} A) or give a larger one"
         )
     x = np.arange(box) - box // 2
@@ -128,22 +130,23 @@ def transform_at(image: np.ndarray, ky: np.ndarray, kx: np.ndarray, period: floa
 
 
 def centre_of_inverse(ft: np.ndarray, box: int, full: int) -> np.ndarray:
-    """The middle (box, box) float64 of a large square's inverse transform.
+    """The middle (..., box, box) float64 of a large square's inverse transform.
 
     Parameters
     ----------
-    ft : (n, n//2 + 1) complex64 of the n lowest frequencies, as ``pick_size.forward``; the origin is the centre pixel
+    ft : (..., n, n//2 + 1) complex64 of the n lowest frequencies, as ``pick_size.forward``; the origin is the centre
+        pixel
     full : side of the large square
     """
-    n = len(ft)
+    n = ft.shape[-2]
     ky = np.arange(n)
     ky = np.where(ky <= n // 2, ky, ky - n)
-    weight = np.full(n // 2 + 1, 2.0)
+    weight = np.full(n // 2 + 1, 2, np.float32)
     weight[0] = 1
     if n == full and n % 2 == 0:
         weight[-1] = 1
-    rows, columns = _waves(ky, box, full, 1), _waves(np.arange(n // 2 + 1), box, full, 1)
-    return ((rows.T @ ft.astype(rows.dtype) * weight) @ columns).real.astype(np.float64)
+    rows, columns = (_waves(k, box, full, 1).astype(np.complex64) for k in (ky, np.arange(n // 2 + 1)))
+    return ((rows.T @ ft * weight) @ columns).real.astype(np.float64)
 
 
 def _waves(k: np.ndarray, box: int, period: float, sign: int) -> np.ndarray:

@@ -130,7 +130,8 @@ def work_size(
     if target < band:
         resolution_A = 2 * pixel_size_A * full / work
         notes.append(
-            f"--shrink {shrink:g}: maps of {work} px reach {resolution_A:.3g} A, less than the low-pass asks for ({band} px)"
+            f"--shrink {shrink:g}: maps of {work} px reach {resolution_A:.3g} A, less than the low-pass asks for "
+            f"({band} px)"
         )
     return WorkSize(nx, ny, full, band, work, tuple(notes))
 

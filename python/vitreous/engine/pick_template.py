@@ -1,7 +1,8 @@
 """Picking by templates: figures of merit from the correlation with every reference at every angle.
 
 A figure of merit is the likelihood ratio of "this particle and noise" against "noise", with one mask area counted as one
-observation, on a scale where 1 is what a perfect particle is expected to give. Source: docs/programs/autopick.md#templates
+observation, on a scale where 1 is what a perfect particle is expected to give. Source:
+docs/programs/autopick.md#templates
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from vitreous.engine.pick_references import References, centre_of_inverse, trans
 from vitreous.engine.pick_size import WorkSize, crop, forward, frequencies, inverse, round_half_away
 from vitreous.kernels_pick import pick_best
 
-TILE_BYTES = 64 << 20  # of correlation maps held at a time
+TILE_BYTES = 6 << 20  # of correlation maps at a time: they stay in the cache until they are reduced
 LEAST_VARIANCE, LEAST_EXPECTED, LARGEST_EXPONENT = 1e-10, 1e-6, 80.0
 
 
@@ -106,8 +107,11 @@ def expected(
     rng : adds unit noise to the expected particle, as RELION does; None: the ratio's value without it
     """
     out = []
-    for ft in first:
-        values = centre_of_inverse(ft if ctf is None else ft * ctf, references.box, size.full)[references.inside]
+    box = min(2 * references.radius_px + 2, references.box)
+    start = references.box // 2 - box // 2
+    inside = references.inside[start : start + box, start : start + box]
+    for image in centre_of_inverse(first if ctf is None else first * ctf, box, size.full):
+        values = image[inside]
         n = len(values) + 1
         mean, power = float(values.sum() / n), float((values**2).sum() / n)
         noise = 0.0 if rng is None else float((2 * values * rng.standard_normal(len(values))).sum() / n)
@@ -116,32 +120,49 @@ def expected(
     return out
 
 
-def correlate(be, bank: Bank, ft: np.ndarray, size: WorkSize, n_inside: int) -> tuple[np.ndarray, np.ndarray]:
+def half_buffer(bank: Bank, size: WorkSize) -> np.ndarray:
+    """Room for the half-transformed basis maps, to be used for one micrograph after the other."""
+    return np.empty((len(bank.basis), size.work, bank.basis.shape[2]), np.complex64)
+
+
+def correlate(
+    be, bank: Bank, ft: np.ndarray, size: WorkSize, n_inside: int, half: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Largest correlation with the templates of each reference, and the template that gives it.
 
     Parameters
     ----------
     ft : (h, h//2 + 1) complex64 the micrograph's transform times the CTF, h as in the bank
+    half : from ``half_buffer``, or None; it is written over
 
     Returns
     -------
     best : (n_ref, work, work) float32
-    which : (n_ref, work, work) int32       template, counted from 0 within the reference
+    which : (n_ref, work, work) int32       template, counted from 0 within the reference; in ``bank.angles_deg``
     """
     n_ref, work, n = len(bank.start) - 1, size.work, len(ft)
-    half = np.zeros((len(bank.basis), work, n // 2 + 1), np.complex64)
+    half = half_buffer(bank, size) if half is None else half
     up, down = n // 2 + 1, (n - 1) // 2
+    half[:, up : work - down] = 0
     ft = ft * np.float32(size.full**2 / n_inside)
-    np.multiply(bank.basis[:, :up], ft[:up], out=half[:, :up])
-    np.multiply(bank.basis[:, n - down :], ft[n - down :], out=half[:, work - down :])
+    for rows, factor in ((slice(0, bank.n_even), ft), (slice(bank.n_even, None), ft * np.complex64(-1j))):
+        np.multiply(bank.basis[rows, :up], factor[:up], out=half[rows, :up])
+        np.multiply(bank.basis[rows, n - down :], factor[n - down :], out=half[rows, work - down :])
     half = fft.ifft(half, axis=1, norm="forward", workers=be.n_threads, overwrite_x=True)
     best, which = np.empty((n_ref, work, work), np.float32), np.empty((n_ref, work, work), np.int32)
     rows = max(TILE_BYTES // (4 * len(half) * work), 1)
     for y in range(0, work, rows):
         maps = fft.irfft(half[:, y : y + rows], n=work, axis=2, norm="forward", workers=be.n_threads)
-        found = pick_best(be, be.to_device(maps.reshape(len(maps), -1)), bank.coefficients, bank.start)
+        found = pick_best(
+            be,
+            be.to_device(maps.reshape(len(maps), -1)),
+            bank.coefficients,
+            bank.start,
+            bank.n_even if bank.turns else None,
+        )
         best[:, y : y + rows], which[:, y : y + rows] = (be.to_host(a).reshape(n_ref, -1, work) for a in found)
-    return best, which - bank.start[:-1, None, None]
+    turned, which = np.divmod(which, len(bank.coefficients))
+    return best, which - bank.start[:-1, None, None] + turned * len(bank.psi_deg)
 
 
 def figure_of_merit(best: np.ndarray, around: Surroundings, expect: Expected) -> np.ndarray:

@@ -85,7 +85,8 @@ def _from_pattern(path, pixel_size_A, need_ctf):
     names = sorted(glob.glob(path))
     if not names:
         raise InputError(
-            f"--i {path}: found no such file, expected a STAR file of micrographs or a pattern like 'Micrographs/*.mrc' in "
+            f"--i {path}: found no such file, expected a STAR file of micrographs or a pattern like "
+            "'Micrographs/*.mrc' in "
             "quotes; check the name"
         )
     if need_ctf:
@@ -134,7 +135,8 @@ def _ctf(table, groups, index, need_ctf):
     bad = np.flatnonzero(~np.isfinite(out).all(1))
     if need_ctf and len(bad):
         raise InputError(
-            f"{table.where(bad[0])}: found {PARAMETERS[int(np.flatnonzero(~np.isfinite(out[bad[0]]))[0])]} that is no number, "
+            f"{table.where(bad[0])}: found {PARAMETERS[int(np.flatnonzero(~np.isfinite(out[bad[0]]))[0])]} that is "
+            "no number, "
             "expected one; put it right or take the micrograph from the list"
         )
     return out

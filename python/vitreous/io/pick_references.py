@@ -39,7 +39,8 @@ def read_pick_references(path: str) -> tuple[np.ndarray, float]:
     """
     if not exists(path):
         raise InputError(
-            f"--ref {path}: is not there, expected references (an .mrcs stack or a .star) or the word gauss; check the name"
+            f"--ref {path}: is not there, expected references (an .mrcs stack or a .star) or the word gauss; check "
+            "the name"
         )
     if not path.endswith(".star"):
         images, pixel_A = read_mrc(path)
@@ -50,7 +51,8 @@ def read_pick_references(path: str) -> tuple[np.ndarray, float]:
             names = [beside(path, name) for name in Table(path, block).strings(label)]
             return _read(path, names)
     raise InputError(
-        f"--ref {path}: found no column {LABELS[0]} or {LABELS[1]}, expected one line per reference; give a class_averages.star"
+        f"--ref {path}: found no column {LABELS[0]} or {LABELS[1]}, expected one line per reference; give a "
+        "class_averages.star"
     )
 
 
@@ -77,8 +79,9 @@ def _checked(path, images):
     if len(bad):
         raise InputError(f"--ref {path}: reference {bad[0] + 1} has pixels that are no finite numbers; leave it out")
     flat = np.flatnonzero(np.ptp(images, (1, 2)) == 0)
-    if len(flat):
+    if len(flat) and not is_volume(path):  # a map may have empty sections
         raise InputError(
-            f"--ref {path}: all pixels of reference {flat[0] + 1} are alike, expected an image; leave it out of the references"
+            f"--ref {path}: all pixels of reference {flat[0] + 1} are alike, expected an image; leave it out of the "
+            "references"
         )
     return images

@@ -23,7 +23,7 @@ from vitreous.io.coordinates import (
     write_suffix_file,
 )
 from vitreous.io.micrograph_list import MicrographList, read_micrograph_list
-from vitreous.io.mrc import StackReader
+from vitreous.io.mrc import StackReader, write_mrc
 from vitreous.io.star import Block, write_star
 from vitreous.job.job import Job, command_line
 from vitreous.job.memory import check_memory, peak_bytes
@@ -77,6 +77,9 @@ def run(options: Options, be, comm) -> Result:
         todo = to_do(job, options, micrographs)
         if comm.rank == 0:
             clean_stale(options, micrographs)
+            if picker.projections is not None:
+                path = options.folder + "reference_projections.mrcs"
+                write_mrc(path, picker.projections, picker.options.angpix_ref, stack=True)
         failed = pick_all(job, comm, options, micrographs, picker, todo)
         record_options(job, picker.options)
         if todo and len(failed) == len(todo):
@@ -105,7 +108,8 @@ def check(options: Options) -> None:
         low, high = options.LoG_diam_min, options.LoG_diam_max
         if low is None or high is None or not low <= high:
             raise InputError(
-                f"--LoG_diam_min, --LoG_diam_max: found {low} and {high}, expected the least and the largest diameter of the "
+                f"--LoG_diam_min, --LoG_diam_max: found {low} and {high}, expected the least and the largest "
+                "diameter of the "
                 "particles in A; give both"
             )
     if options.write_fom_maps and options.read_fom_maps:
@@ -129,7 +133,8 @@ def warn_pixel_size(job: Job, options: Options, micrographs: MicrographList) -> 
         return
     if header_A > 0 and abs(header_A - 1) > 1e-3 and abs(header_A / micrographs.pixel_size_A - 1) > 0.05:
         job.warning(
-            f"{micrographs.names[0]}: the header has {header_A:g} A per pixel, expected the {micrographs.pixel_size_A:g} A of the "
+            f"{micrographs.names[0]}: the header has {header_A:g} A per pixel, expected the "
+            f"{micrographs.pixel_size_A:g} A of the "
             "table, which are used; check which is right: a wrong one finds nothing"
         )
 
@@ -142,7 +147,8 @@ def to_do(job: Job, options: Options, micrographs: MicrographList) -> list[int]:
         job.progress.line(f" {len(micrographs) - len(rows)} of {len(micrographs)} micrographs have coordinates already")
     if options.write_fom_maps and len(rows) > MOST_WITH_MAPS and not options.no_fom_limit:
         raise InputError(
-            f"--write_fom_maps: found {len(rows)} micrographs, expected at most {MOST_WITH_MAPS}, as maps fill a disk; choose a "
+            f"--write_fom_maps: found {len(rows)} micrographs, expected at most {MOST_WITH_MAPS}, as maps fill a "
+            "disk; choose a "
             "few micrographs, or add --no_fom_limit"
         )
     return rows

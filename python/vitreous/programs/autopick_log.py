@@ -24,6 +24,7 @@ class LogPicker:
     def __init__(self, be, options: Options, micrographs: MicrographList):
         self.be, self.options, self.micrographs = be, options, micrographs
         self.notes: list[str] = []
+        self.projections = None
         self.n_parallel = max(1, be.n_threads)
         self.diameter_A = (options.LoG_diam_min + options.LoG_diam_max) / 2
         self.settings = pick_log.LogSettings(

@@ -40,13 +40,15 @@ class MapFiles:
         path = f"{self.prefix}{name}.spi"
         if not Path(path).exists():
             raise InputError(
-                f"{path}: found no such file, expected a map of a run with --write_fom_maps and the same --odir, --pickname and "
+                f"{path}: found no such file, expected a map of a run with --write_fom_maps and the same --odir, "
+                "--pickname and "
                 "references; run with --write_fom_maps first"
             )
         image, maximum = read_spider(path)
         if image.shape != (work, work):
             raise InputError(
-                f"{path}: is {image.shape[1]} x {image.shape[0]} px, expected {work} x {work}; give the --lowpass and --shrink "
+                f"{path}: is {image.shape[1]} x {image.shape[0]} px, expected {work} x {work}; give the --lowpass "
+                "and --shrink "
                 "that it was written with"
             )
         return image, maximum

@@ -44,8 +44,10 @@ class Options(ProgramOptions):
     PROGRAM: ClassVar[str] = "autopick"
     SUMMARY: ClassVar[str] = "finds particles in micrographs, as blobs (--LoG) or by templates (--ref)"
     EXAMPLES: ClassVar[tuple[str, ...]] = (
-        "vitreous autopick --i micrographs_ctf.star --odir AutoPick/job006/ --LoG --LoG_diam_min 150 --LoG_diam_max 180 --shrink 0 --lowpass 20",
-        "vitreous autopick --i micrographs_ctf.star --odir AutoPick/job010/ --ref class_averages.star --invert --ctf --ang 5 --shrink 0 "
+        "vitreous autopick --i micrographs_ctf.star --odir AutoPick/job006/ --LoG --LoG_diam_min 150 --LoG_diam_max "
+        "180 --shrink 0 --lowpass 20",
+        "vitreous autopick --i micrographs_ctf.star --odir AutoPick/job010/ --ref class_averages.star --invert --ctf "
+        "--ang 5 --shrink 0 "
         "--lowpass 20 --threshold 0.1 --min_distance 100",
         "vitreous autopick ... --write_fom_maps; vitreous autopick ... --read_fom_maps --threshold 0.3",
     )
@@ -70,7 +72,7 @@ class Options(ProgramOptions):
     )
     ref: str | None = option(
         None,
-        "references: a STAR file, a stack, or gauss for a Gaussian blob",
+        "references: a STAR file, a stack, a map (.mrc with sections), or gauss for a Gaussian blob",
         group="input",
         metavar="FILE",
         unset="none",
@@ -152,6 +154,14 @@ class Options(ProgramOptions):
         gt=0,
         le=360,
     )
+    healpix_order: int = option(
+        1,
+        "directions of a map's projections: 0 is 60 degrees, 1 is 30, 2 is 15, 3 is 7.5",
+        group="sampling",
+        ge=0,
+        le=4,
+    )
+    sym: str = option("C1", "point group of a map, whose repeated views are left out", group="basic")
     gauss_max: float = option(0.1, "peak of the blob of --ref gauss", group="basic")
     threshold: float = option(0.25, "least figure of merit", group="basic")
     min_distance: float | None = option(
@@ -163,7 +173,8 @@ class Options(ProgramOptions):
     )  # fmt: skip
     min_avg_noise: float = option(
         -999.0,
-        "no picks where the surroundings' mean is lower, in standard deviations of the micrograph; off at -900 and below",
+        "no picks where the surroundings' mean is lower, in standard deviations of the micrograph; off at -900 and "
+        "below",
         group="basic",
     )
 

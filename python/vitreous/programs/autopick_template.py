@@ -11,12 +11,13 @@ from vitreous.engine import pick_template as engine
 from vitreous.engine.pick_bank import Bank, angles_deg, make_bank
 from vitreous.engine.pick_ctf import ctf_table
 from vitreous.engine.pick_log import Picks
+from vitreous.engine.pick_map import map_references
 from vitreous.engine.pick_peaks import PeakSettings, find_peaks
 from vitreous.engine.pick_references import gaussian_blob, masked, own_diameter_px, rescaled
 from vitreous.engine.pick_size import WorkSize, round_half_away
 from vitreous.errors import InputError
 from vitreous.io.micrograph_list import MicrographList
-from vitreous.io.pick_references import read_pick_references
+from vitreous.io.pick_references import is_volume, read_pick_references
 from vitreous.programs.autopick_maps import MapFiles
 from vitreous.programs.autopick_options import Options
 
@@ -30,6 +31,7 @@ class TemplatePicker:
     options : with the diameter and the distance that were worked out
     diameter_A : of the references' circle
     references : at the micrographs' pixel size, inside their circle
+    projections : (n, b, b) of the map that was given as reference, None where it is none
     """
 
     n_parallel = 1
@@ -38,6 +40,7 @@ class TemplatePicker:
         self.be, self.micrographs = be, micrographs
         self.notes: list[str] = []
         self._lock, self._banks = threading.Lock(), {}
+        self.projections: np.ndarray | None = None
         pixel_A = micrographs.pixel_size_A
         if options.ref == "gauss":
             options, images = self._gauss(options, pixel_A)
@@ -67,6 +70,9 @@ class TemplatePicker:
 
     def _files(self, options, pixel_A):
         images, header_A = read_pick_references(options.ref)
+        if is_volume(options.ref):
+            images = map_references(self.be, images, options.healpix_order, options.sym, int(options.pad))
+            self.projections = images
         if options.angpix_ref:
             ref_A = options.angpix_ref
             if header_A and abs(header_A - ref_A) > 1e-3:
@@ -77,7 +83,8 @@ class TemplatePicker:
             ref_A = pixel_A
             if header_A and abs(header_A - pixel_A) > 1e-3:
                 self.notes.append(
-                    f"--ref {options.ref}: the header says {header_A:g} A per pixel, but the micrographs' {pixel_A:g} A are "
+                    f"--ref {options.ref}: the header says {header_A:g} A per pixel, but the micrographs' "
+                    f"{pixel_A:g} A are "
                     "used; give --angpix_ref"
                 )
         options = (
@@ -111,16 +118,16 @@ class TemplatePicker:
             n_basis = 0
         return {
             "micrographs and their transforms": 20 * size.full**2,
-            "basis images": 8 * n_basis * n * (n // 2 + 1),
-            "basis maps": 8 * n_basis * size.work * (n // 2 + 1) * 2 + engine.TILE_BYTES,
+            "basis images": 4 * n_basis * n * (n // 2 + 1),
+            "basis maps": 8 * n_basis * size.work * (n // 2 + 1) + 2 * engine.TILE_BYTES,
             "figures of merit": (8 * len(self.references.images) + 24) * size.work**2,
             "reference transforms": 8 * len(self.references.images) * int(self.options.pad**2 * size.band**2 // 2)
             if n_basis
             else 0,
         }
 
-    def _bank(self, size: WorkSize) -> tuple[Bank, np.ndarray, int]:
-        """Bank and surroundings' kernel for this size of micrographs; only the last size's are kept."""
+    def _bank(self, size: WorkSize) -> tuple[Bank, np.ndarray, int, np.ndarray]:
+        """Bank, surroundings' kernel and buffer for this size of micrographs; only the last size's are kept."""
         key = (size.full, size.band, size.work)
         with self._lock:
             if key not in self._banks:
@@ -133,13 +140,14 @@ class TemplatePicker:
                     pad=self.options.pad,
                     error=self.options.bank_error,
                 )
-                self._banks[key] = (bank, *engine.surroundings_kernel(self.references, size))
+                kernel = engine.surroundings_kernel(self.references, size)
+                self._banks[key] = (bank, *kernel, engine.half_buffer(bank, size))
             return self._banks[key]
 
     def pick(self, image: np.ndarray, row: int, size: WorkSize, maps: MapFiles) -> Picks:
         """Picks of one micrograph (ny, nx)."""
         o, threads = self.options, self.be.n_threads
-        bank, kernel, n_outside = self._bank(size)
+        bank, kernel, n_outside, half = self._bank(size)
         image = engine.prepare(
             image,
             size,
@@ -158,9 +166,10 @@ class TemplatePicker:
         )
         rng = np.random.default_rng([o.random_seed, row]) if o.fom_noise else None
         expect = engine.expected(bank.first, ctf, self.references, size, rng)
-        best, which = engine.correlate(self.be, bank, engine.for_bank(ft, ctf, size), size, self.references.n_inside)
+        ft = engine.for_bank(ft, ctf, size)
+        best, which = engine.correlate(self.be, bank, ft, size, self.references.n_inside, half)
         foms = [engine.figure_of_merit(b, around, e) for b, e in zip(best, expect)]
-        psis = [bank.psi_deg[i].astype(np.float32) for i in which]
+        psis = [bank.angles_deg[i].astype(np.float32) for i in which]
         maps.write("_stddevNoise", around.sd, size.scale)
         maps.write("_avgNoise", around.mean, size.scale)
         for i, (fom, psi, e) in enumerate(zip(foms, psis, expect)):

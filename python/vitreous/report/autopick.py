@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vitreous.report import figures
-from vitreous.report.page import Page, grey, png, thumbnail
+from vitreous.report.page import Page, grey, png
 
 PICTURE_PX = 640
 MOST_ROWS = 400  # of the table of micrographs
@@ -102,10 +102,20 @@ def colour(share: float) -> str:
     return f"rgb({round(230 - 180 * share)},{round(60 + 80 * share)},{round(40 + 215 * share)})"
 
 
+def binned(image: np.ndarray, most_px: int) -> tuple[np.ndarray, int]:
+    """Sums over whole squares so that the image is at most ``most_px`` wide, and the side of the squares."""
+    step = -(-max(image.shape) // most_px)
+    ny, nx = (n // step for n in image.shape)
+    rows = (
+        image[: ny * step, : nx * step].reshape(ny, step, -1).sum(1)
+    )  # whole rows at a time: ten times faster than squares
+    return rows.reshape(ny, nx, step).sum(2), step
+
+
 def picture(shown: Shown, limits: tuple[float, float]) -> str:
     """A card with a micrograph and a circle at each pick, as HTML."""
-    small = thumbnail(shown.image, PICTURE_PX)
-    factor = 1 / (shown.image.shape[1] // small.shape[1])
+    small, step = binned(shown.image, PICTURE_PX)
+    factor = 1 / step
     data = base64.b64encode(png(grey(small, 1, 99))).decode()
     ny, nx = small.shape
     share = (np.asarray(shown.fom, float) - limits[0]) / (limits[1] - limits[0])
