@@ -176,3 +176,24 @@ def test_em3d_coarse_size_follows_the_sampling(be):
     direct = case.plan_of(be, case.problem(order=2, resolution_A=9.0))
     assert plan.coarse_size < finer.coarse_size == direct.coarse_size
     assert finer.geometry(batch.optics).n_coarse == direct.geometry(batch.optics).n_coarse
+
+
+@pytest.mark.parametrize("sigma_deg", [0.0, 12.0])
+def test_em3d_searches_no_more_than_the_most_significant(be, sigma_deg):
+    """The cap of --maxsig holds globally and locally; one that is not reached changes nothing."""
+    problem = case.problem(order=1, sigma_deg=sigma_deg, noise=1.2)
+    _, _, free = case.expect(be, problem)
+    _, acc, few = case.expect(be, problem, max_significant=4)
+    assert free.n_significant.min() > 4 and set(few.n_significant) == {4} and acc.n_particles == 4
+    most = case.expect(be, problem, max_significant=int(free.n_significant.max()))[2]
+    np.testing.assert_array_equal(most.p_max, free.p_max)
+
+
+def test_strongest_samples_of_each_particle():
+    start, pose = np.array([0, 3, 3, 5, 9]), np.arange(9)
+    weight = np.array([0.2, 0.5, 0.3, 0.9, 0.1, 0.1, 0.4, 0.2, 0.3])
+    kept = em3d.strongest(start, pose, pose + 10, weight, 2)
+    np.testing.assert_array_equal(kept[0], [0, 2, 2, 4, 6])
+    np.testing.assert_array_equal(kept[1], [1, 2, 3, 4, 6, 8])
+    np.testing.assert_array_equal(kept[2], kept[1] + 10)
+    np.testing.assert_array_equal(em3d.strongest(start, pose, pose, weight, 0)[1], pose)

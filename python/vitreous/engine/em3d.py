@@ -247,7 +247,7 @@ def coarse_local(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
         fraction=plan.settings.adaptive_fraction,
         correlation=plan.correlation,
     )
-    kept_start, kept_bank, kept_shift = found[:3]
+    kept_start, kept_bank, kept_shift = strongest(*found[:4], plan.settings.max_significant)
     turned, place = np.divmod(kept_bank, len(rows))
     kept_pose = rows[place] + turned * grid.n_row
     # each kept sample's own prior, found by its pose among those of its window
@@ -256,6 +256,17 @@ def coarse_local(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
     kept_prior = prior[np.searchsorted(key, particle * (2 * grid.n_row) + kept_pose)]
     order = np.lexsort((kept_shift, kept_pose, particle))
     return (kept_start, kept_pose[order].astype(np.int32), kept_shift[order]), kept_prior[order]
+
+
+def strongest(start, pose, shift, weight, max_count: int):
+    """Samples of each particle without those beyond its ``max_count`` strongest; 0 = no limit."""
+    if not max_count or np.diff(start).max(initial=0) <= max_count:
+        return start, pose, shift
+    particle = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    rank = np.empty(len(pose), np.int64)
+    rank[np.lexsort((-weight, particle))] = np.arange(len(pose)) - start[particle]
+    kept = rank < max_count
+    return np.concatenate([[0], np.cumsum(kept)])[start], pose[kept], shift[kept]
 
 
 def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sample_prior):
