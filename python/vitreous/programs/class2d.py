@@ -14,12 +14,10 @@ from vitreous import __version__
 from vitreous.engine.schedule import coarse_size, current_size
 from vitreous.engine.settings import Settings
 from vitreous.errors import InputError
-from vitreous.io.images import ImageSource
 from vitreous.io.mrc import read_mrc
-from vitreous.io.particles import find_root, quantise, read_particles
+from vitreous.io.particles import find_root, quantise
 from vitreous.io.references import read_references
 from vitreous.io.run_files import read_iteration, write_iteration
-from vitreous.io.star import read_star
 from vitreous.job import classify
 from vitreous.job.forecast import forecast
 from vitreous.job.job import Job, command_line
@@ -27,15 +25,16 @@ from vitreous.job.memory import check_memory, human, peak_bytes
 from vitreous.job.progress import RunEta, duration, expectation_title, noise_line
 from vitreous.job.rundir import RunDir, split_optimiser_name
 from vitreous.model.dataset import Dataset
-from vitreous.model.masks import soft_circle
 from vitreous.model.state import Model, Progress, Sampling
 from vitreous.programs.class2d_options import Options
 from vitreous.programs.launch import open_job, record_options
 from vitreous.programs.option_text import read_record, value_rows
 from vitreous.programs.refine_common import (
     check_background,
+    checked_particles,
+    engine_settings,
     image_source,
-    read_tau2,
+    new_model,
     retire_earlier_run,
     saved_settings,
     tell_notes,
@@ -99,40 +98,10 @@ def run(options: Options, be, comm) -> Result:
 
 def start(options: Options) -> tuple[Options, classify.State]:
     """State of a new run from the particles file: no references and no noise yet."""
-    dataset = read_particles(options.particles, need_ctf=options.ctf, max_bad_fraction=options.max_bad_fraction)
-    if not len(dataset):
-        raise InputError(f"{options.particles}: found no particles, expected at least one; check the file")
+    dataset = checked_particles(options)
     first = dataset.optics[0]
-    for optics in dataset.optics:
-        if optics.dimensionality != 2 or optics.box % 2:
-            raise InputError(
-                f"{options.particles}: optics group {optics.name} has {optics.dimensionality}D images of box {optics.box}, "
-                "expected 2D images with an even box; extract the particles again"
-            )
-    k, box, pixel = options.K, first.box, first.pixel_size_A
-    n_shells, n_groups = box // 2 + 1, len(dataset.group_names)
-    per_class = lambda: np.zeros((k, n_shells))
-    model = Model(
-        pixel,
-        np.zeros((k, box, box), np.float32),
-        np.full(k, 1 / k),
-        np.ones((len(dataset.optics), n_shells)),
-        per_class(),
-        per_class(),
-        per_class(),
-        per_class(),
-        np.zeros((k, 2)),
-        np.full(k, 999.0),
-        np.full(k, 999.0),
-        np.full(k, 999.0),
-        np.zeros(k),
-        dataset.group_names,
-        dataset.group_counts,
-        np.ones(n_groups),
-        sigma_offset_A=options.offset,
-        tau2_fudge=options.tau2_fudge,
-        padding=float(options.pad),
-    )
+    box, pixel = first.box, first.pixel_size_A
+    model = new_model(options, dataset, np.zeros((options.K, box, box), np.float32))
     progress = Progress(increment_px=options.incr_size)
     return options, classify.State(quantise(dataset), model, make_sampling(options, pixel), progress)
 
@@ -209,40 +178,18 @@ def make_settings(options: Options, model: Model, references) -> Settings:
             )
     first = model.references if references is None else references  # a run that goes on has its references in its files
     one_map = model.n_classes > 1 and bool(first.any()) and bool((first == first[0]).all())
-    return Settings(
-        particle_diameter_A=options.particle_diameter,
-        mask_edge_px=options.maskedge,
-        zero_mask=options.zero_mask,
-        ctf=options.ctf,
-        intact_first_peak=options.ctf_intact_first_peak,
-        phase_flipped=options.ctf_phase_flipped,
-        only_flip_phases=options.only_flip_phases,
-        ctf_uncorrected_ref=options.ctf_uncorrected_ref,
-        norm=options.do_norm,
-        scale=options.do_scale,
-        adaptive_fraction=options.adaptive_fraction,
-        max_significant=options.maxsig or 0,
-        min_sigma2_offset_A2=options.min_sigma2_offset,
-        fix_sigma_noise=options.fix_sigma_noise,
-        fix_sigma_offset=options.fix_sigma_offset,
-        fixed_tau2=read_tau2(options.tau, model) if options.tau else None,
-        minres_map=options.minres_map,
-        flatten_solvent=options.flatten_solvent,
+    return engine_settings(
+        options,
+        model,
         solvent_mask=mask,
         center_classes=options.center_classes,
-        strict_highres_A=options.strict_highres_exp or 0.0,
-        strict_lowres_A=options.strict_lowres_exp or 0.0,
-        coarse_size_px=options.coarse_size or 0,
         skip_align=options.skip_align,
         skip_rotate=options.skip_rotate,
-        first_iteration_cc=options.firstiter_cc,
         always_cc=options.always_cc,
         one_reference_for_all=one_map,
         allow_coarser_sampling=options.allow_coarser_sampling,
         fast_subsets=options.fast_subsets,
         skip_maximize=options.skip_maximize,
-        ini_high_A=options.ini_high or 0.0,
-        random_seed=options.random_seed,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from vitreous.engine.settings import Settings
 from vitreous.errors import InputError
 from vitreous.io.images import ImageSource
+from vitreous.io.particles import read_particles
 from vitreous.io.star import read_star
 from vitreous.job.job import Job
 from vitreous.model.dataset import Dataset
@@ -19,6 +20,84 @@ from vitreous.programs.refine_shared_options import RefinementOptions
 BACKGROUND_MEAN, BACKGROUND_SD = 0.5, (0.5, 2.0)
 # What the state of an iteration tells better than the options.
 IN_STATE = ("o", "iter", "auto_iter_max", "random_seed", "oversampling", "incr_size")
+
+
+def checked_particles(options: RefinementOptions) -> Dataset:
+    """The particles of --i; InputError where they are none, or no 2D images with an even box."""
+    dataset = read_particles(options.particles, need_ctf=options.ctf, max_bad_fraction=options.max_bad_fraction)
+    if not len(dataset):
+        raise InputError(f"{options.particles}: found no particles, expected at least one; check the file")
+    for optics in dataset.optics:
+        if optics.dimensionality != 2 or optics.box % 2:
+            raise InputError(
+                f"{options.particles}: optics group {optics.name} has {optics.dimensionality}D images of box "
+                f"{optics.box}, expected 2D images with an even box; extract the particles again"
+            )
+    return dataset
+
+
+def new_model(options: RefinementOptions, dataset: Dataset, references: np.ndarray) -> Model:
+    """A model with given references, on the grid of the first optics group, and nothing else known.
+
+    Parameters
+    ----------
+    references : (K, box, box) or (K, box, box, box) float32
+    """
+    k, n_shells = len(references), references.shape[-1] // 2 + 1
+    per_class = lambda: np.zeros((k, n_shells))
+    unknown = lambda: np.full(k, 999.0)
+    return Model(
+        dataset.optics[0].pixel_size_A,
+        references,
+        np.full(k, 1 / k),
+        np.ones((len(dataset.optics), n_shells)),
+        per_class(),
+        per_class(),
+        per_class(),
+        per_class(),
+        np.zeros((k, 2)),
+        unknown(),
+        unknown(),
+        unknown(),
+        np.zeros(k),
+        dataset.group_names,
+        dataset.group_counts,
+        np.ones(len(dataset.group_names)),
+        sigma_offset_A=options.offset,
+        tau2_fudge=options.tau2_fudge,
+        padding=float(options.pad),
+    )
+
+
+def engine_settings(options: RefinementOptions, model: Model, **others) -> Settings:
+    """The engine's settings from the options that all these programs have, and others."""
+    return Settings(
+        particle_diameter_A=options.particle_diameter,
+        mask_edge_px=options.maskedge,
+        zero_mask=options.zero_mask,
+        ctf=options.ctf,
+        intact_first_peak=options.ctf_intact_first_peak,
+        phase_flipped=options.ctf_phase_flipped,
+        only_flip_phases=options.only_flip_phases,
+        ctf_uncorrected_ref=options.ctf_uncorrected_ref,
+        norm=options.do_norm,
+        scale=options.do_scale,
+        adaptive_fraction=options.adaptive_fraction,
+        max_significant=options.maxsig or 0,
+        min_sigma2_offset_A2=options.min_sigma2_offset,
+        fix_sigma_noise=options.fix_sigma_noise,
+        fix_sigma_offset=options.fix_sigma_offset,
+        fixed_tau2=read_tau2(options.tau, model) if options.tau else None,
+        minres_map=options.minres_map,
+        flatten_solvent=options.flatten_solvent,
+        strict_highres_A=options.strict_highres_exp or 0.0,
+        strict_lowres_A=options.strict_lowres_exp or 0.0,
+        coarse_size_px=options.coarse_size or 0,
+        first_iteration_cc=options.firstiter_cc,
+        ini_high_A=options.ini_high or 0.0,
+        random_seed=options.random_seed,
+        **others,
+    )
 
 
 def saved_settings(options: RefinementOptions) -> dict:

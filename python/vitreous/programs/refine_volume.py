@@ -15,7 +15,7 @@ from vitreous.engine import filters, gold
 from vitreous.engine.schedule3d import AutoOptions, oversampled_step_deg
 from vitreous.engine.settings import Settings
 from vitreous.errors import InputError
-from vitreous.io.particles import find_root, quantise, read_particles
+from vitreous.io.particles import find_root, quantise
 from vitreous.io.refine_files import read_refinement, write_refinement
 from vitreous.job import refine
 from vitreous.job.forecast import forecast_volume
@@ -30,8 +30,10 @@ from vitreous.programs.map_files import read_map, same_grid
 from vitreous.programs.option_text import read_record, value_rows
 from vitreous.programs.refine_common import (
     check_background,
+    checked_particles,
+    engine_settings,
     image_source,
-    read_tau2,
+    new_model,
     retire_earlier_run,
     saved_settings,
     tell_notes,
@@ -41,6 +43,8 @@ from vitreous.programs.volume_options import VolumeOptions
 
 # The header's pixel size of a reference may be this far off, relatively: a hundredth is a shell at the hundredth shell.
 PIXEL_TOLERANCE = 0.01
+# Particles per class of the first of --fast_subsets: a map needs more than an average to show shape (RELION's choice).
+SUBSET_PER_CLASS = 1500
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,7 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
             state = iterations(be, comm, job, options, settings, state, source, course)
         report = write_report(be, job, options, state, parts) if comm.rank == 0 else None
     maps = state.models[0].references
-    return Result(
-        maps, state.unfiltered, state.fsc, state.dataset.particles, state.models, job.dir.root, report
-    )
+    return Result(maps, state.unfiltered, state.fsc, state.dataset.particles, state.models, job.dir.root, report)
 
 
 def with_halves(dataset, options: VolumeOptions):
@@ -121,50 +123,14 @@ def with_halves(dataset, options: VolumeOptions):
 
 def start(options: VolumeOptions, course_of, n_classes: int):
     """Options and state of a new run, with the first references masked and low-passed but without noise spectra."""
-    dataset = read_particles(options.particles, need_ctf=options.ctf, max_bad_fraction=options.max_bad_fraction)
-    if not len(dataset):
-        raise InputError(f"{options.particles}: found no particles, expected at least one; check the file")
+    dataset = checked_particles(options)
     first = dataset.optics[0]
-    for optics in dataset.optics:
-        if optics.dimensionality != 2 or optics.box % 2:
-            raise InputError(
-                f"{options.particles}: optics group {optics.name} has {optics.dimensionality}D images of box {optics.box}, "
-                "expected 2D images with an even box; extract the particles again"
-            )
     maps = first_references(options, first.box, first.pixel_size_A, n_classes)
-    model = new_model(options, dataset, maps, first.pixel_size_A)
+    model = new_model(options, dataset, maps)
     n_models = 2 if course_of(options).auto else 1
     sampling = make_sampling(options, first.pixel_size_A)
     progress = Progress(increment_px=options.incr_size)
     return options, Refinement(quantise(dataset), [model] * n_models, sampling, progress, options.sym)
-
-
-def new_model(options: VolumeOptions, dataset, maps, pixel_size_A: float) -> Model:
-    """A model with given references and nothing else known."""
-    k, n_shells = len(maps), maps.shape[-1] // 2 + 1
-    per_class = lambda: np.zeros((k, n_shells))
-    unknown = lambda: np.full(k, 999.0)
-    return Model(
-        pixel_size_A,
-        maps,
-        np.full(k, 1 / k),
-        np.ones((len(dataset.optics), n_shells)),
-        per_class(),
-        per_class(),
-        per_class(),
-        per_class(),
-        np.zeros((k, 2)),
-        unknown(),
-        unknown(),
-        unknown(),
-        np.zeros(k),
-        dataset.group_names,
-        dataset.group_counts,
-        np.ones(len(dataset.group_names)),
-        sigma_offset_A=options.offset,
-        tau2_fudge=options.tau2_fudge,
-        padding=float(options.pad),
-    )
 
 
 def first_references(options: VolumeOptions, box: int, pixel_size_A: float, n_classes: int) -> np.ndarray:
@@ -256,36 +222,14 @@ def make_settings(options: VolumeOptions, state: Refinement) -> Settings:
                 "make one with vitreous mask-create"
             )
     one_map = model.n_classes > 1 and bool((model.references == model.references[0]).all())
-    return Settings(
-        particle_diameter_A=options.particle_diameter,
-        mask_edge_px=options.maskedge,
-        zero_mask=options.zero_mask,
-        ctf=options.ctf,
-        intact_first_peak=options.ctf_intact_first_peak,
-        phase_flipped=options.ctf_phase_flipped,
-        only_flip_phases=options.only_flip_phases,
-        ctf_uncorrected_ref=options.ctf_uncorrected_ref,
-        norm=options.do_norm,
-        scale=options.do_scale,
-        adaptive_fraction=options.adaptive_fraction,
-        max_significant=options.maxsig or 0,
-        min_sigma2_offset_A2=options.min_sigma2_offset,
-        fix_sigma_noise=options.fix_sigma_noise,
-        fix_sigma_offset=options.fix_sigma_offset,
-        fixed_tau2=read_tau2(options.tau, model) if options.tau else None,
-        minres_map=options.minres_map,
-        flatten_solvent=options.flatten_solvent,
+    return engine_settings(
+        options,
+        model,
         solvent_mask=mask,
-        strict_highres_A=options.strict_highres_exp or 0.0,
-        strict_lowres_A=options.strict_lowres_exp or 0.0,
-        coarse_size_px=options.coarse_size or 0,
         skip_align=getattr(options, "skip_align", False),
-        first_iteration_cc=options.firstiter_cc,
         one_reference_for_all=one_map,
         fast_subsets=getattr(options, "fast_subsets", False),
-        ini_high_A=options.ini_high or 0.0,
-        random_seed=options.random_seed,
-        subset_per_class=1500,
+        subset_per_class=SUBSET_PER_CLASS,
     )
 
 
