@@ -101,6 +101,8 @@ def main() -> int:
     parser.add_argument("--picks", type=int, default=200, help="of each micrograph")
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--j", type=int, default=1, help="threads of ours; relion_preprocess has one")
+    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--pages", nargs="*", default=["warm", "cold"], choices=["warm", "cold"])
     parser.add_argument("--json", type=Path)
     o = parser.parse_args()
     n_bytes = make_project(o.work, o.n, o.side, o.picks)
@@ -112,8 +114,9 @@ def main() -> int:
     result = {"card": machine.card(), "disk_MB_s": disk_rate(o.work), "bytes": n_bytes, "rows": []}
     print(f"disk {result['disk_MB_s']:.0f} MB/s; {o.n} micrographs, {n_bytes / 1e6:.0f} MB, {o.picks} particles each")
     print(f"{'case':<14}{'pages':<6}{'program':<10}{'wall s':>8}{'CPU s':>8}{'MB/s':>8}{'peak MiB':>10}")
-    for case, flags in CASES.items():
-        for pages in ("warm", "cold"):
+    for case in o.cases:
+        flags = CASES[case]
+        for pages in o.pages:
             found: dict[str, list[dict]] = {name: [] for name in programs}
             for _ in range(o.runs):
                 for name, command in programs.items():

@@ -165,3 +165,22 @@ def test_outside_tube_is_turned_by_minus_psi():
     assert not mask[1, :, 16].any() and mask[1, :, 4].all()  # along y
     x, y = 16 + 10 * np.cos(np.deg2rad(30)), 16 - 10 * np.sin(np.deg2rad(30))
     assert not mask[2, round(y), round(x)] and mask[2, round(32 - y), round(x)]
+
+
+def test_extract_a_pixel_that_is_no_number_spoils_its_own_boxes_only(be):
+    image = micrograph()
+    recipe = engine.Recipe(32, 16, None, True, True, 6.0, multiply="ctf", multiply_box=40)
+    clean, _ = images_of(be, recipe, image, ctf=CTF, optics=OPTICS)
+    spoilt = image.copy()
+    spoilt[50, 60] = np.nan  # in the first box
+    got, batches = images_of(be, recipe, spoilt, ctf=CTF, optics=OPTICS)
+    assert np.isnan(batches[0].stats[0]).any() and np.isfinite(batches[0].stats[1:]).all()
+    np.testing.assert_allclose(got[1:], clean[1:], atol=2e-3)  # the mean that fills outside has one pixel less
+
+
+def test_extract_in_memory_that_is_given_is_the_same(be):
+    recipe = engine.Recipe(40, 20, None, True, True, 7.0)
+    given = np.full(10**5, np.nan, np.float32)
+    got, batches = images_of(be, recipe, take=lambda shape: given[: np.prod(shape)].reshape(shape))
+    assert np.shares_memory(batches[0].images, given)
+    np.testing.assert_array_equal(got, images_of(be, recipe)[0])

@@ -219,13 +219,14 @@ def extract(
     n_pixels = max(recipe.box, recipe.multiply_box or 0) ** 2
     at_once = max(1, BATCH_BYTES // (4 * n_pixels))
     # A share of the pixels tells the mean well enough: it only keeps numbers small.
-    offset = float(np.nan_to_num(micrograph[::8, ::8].mean(dtype=np.float64))) if recipe.changes_grid else 0.0
+    offset = _mean(micrograph[::8, ::8]) if recipe.changes_grid else 0.0
+    fill = _mean(micrograph) if recipe.multiply else 0.0
     for first in range(0, len(centre_px), at_once):
         rows = np.arange(first, min(first + at_once, len(centre_px)))
         centres = np.ascontiguousarray(centre_px[rows], np.int64)
         if recipe.multiply:
             parameters = ctf if len(ctf) == 1 else ctf[rows]
-            images = _multiplied(be, micrograph, centres, recipe, tables, parameters, optics, offset)
+            images = _multiplied(be, micrograph, centres, recipe, tables, parameters, optics, fill, offset)
         else:
             side = recipe.box if tables.shrink is None else recipe.rescaled
             out = None if take is None else take((len(rows), side, side))
@@ -249,11 +250,10 @@ def normalise(be, images, background, recipe: Recipe, ids) -> np.ndarray:
     )  # fmt: skip
 
 
-def _multiplied(be, micrograph, centres, recipe, tables, parameters, optics, offset):
+def _multiplied(be, micrograph, centres, recipe, tables, parameters, optics, fill, offset):
     """Boxes multiplied by their CTF in a larger window, for that filled with the micrograph's mean outside."""
     side = recipe.multiply_box or recipe.box
-    mean = float(np.nan_to_num(micrograph.mean(dtype=np.float64)))
-    images = extract_boxes(be, micrograph, centres, side, fill=mean, offset=offset)
+    images = extract_boxes(be, micrograph, centres, side, fill=fill, offset=offset)
     if optics not in tables.frequencies:
         kx, ky = np.meshgrid(np.arange(side // 2 + 1), np.fft.fftfreq(side, 1 / side))
         ky[side // 2] = np.abs(ky[side // 2])  # the unpaired frequency is positive
@@ -274,6 +274,15 @@ def _multiplied(be, micrograph, centres, recipe, tables, parameters, optics, off
     out = scipy.fft.irfft2(ft, (side, side), workers=be.n_threads).astype(np.float32, copy=False)
     out += (factor[:, 0, None, None] - 1) * np.float32(offset)  # what the CTF does to the constant that was left out
     return _clamped(rewindow(out, recipe.box), centres, micrograph.shape)
+
+
+def _mean(image: np.ndarray) -> float:
+    """Mean of the pixels that are numbers."""
+    mean = float(image.mean(dtype=np.float64))
+    if not np.isfinite(mean):
+        good = image[np.isfinite(image)]
+        mean = float(good.mean(dtype=np.float64)) if good.size else 0.0
+    return mean
 
 
 def _clamped(images: np.ndarray, centres: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

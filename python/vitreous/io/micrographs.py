@@ -9,6 +9,7 @@ import numpy as np
 
 from vitreous.errors import InputError
 from vitreous.io.coordinates import coordinate_path, post_path, read_coordinate_list, read_coordinates
+from vitreous.io.coordinates_foreign import read_picks
 from vitreous.io.mrc import StackWriter
 from vitreous.io.optics_star import OLD_ROW_LABELS, group_indices, old_optics, read_optics
 from vitreous.io.star import Block, read_star
@@ -197,7 +198,7 @@ def listed_coordinate_files(names: list[str], path: str) -> list[str | None]:
 
 
 def read_positions(path: str) -> dict[str, np.ndarray]:
-    """The columns of a coordinate file: STAR, EMAN's .box, or plain text with x and y.
+    """The columns of a coordinate file: STAR, EMAN's .box, plain text with x and y, or what else ``read_picks`` reads.
 
     Returns
     -------
@@ -208,30 +209,16 @@ def read_positions(path: str) -> dict[str, np.ndarray]:
     if not exists(path):
         raise InputError(f"{path}: is not there, expected coordinates; check --coord_dir and --coord_suffix")
     if Path(path).suffix != ".star":
-        return _text_positions(Path(path))
+        found = read_picks(path)
+        if len(found) > 1:
+            raise InputError(
+                f"{path}: has picks of {len(found)} micrographs, expected those of one; bring them in with vitreous "
+                "manual-pick --import"
+            )
+        return next(iter(found.values()), {label: np.zeros(0) for label in COORDINATES})
     block = read_coordinates(path)
     table = Table(path, block)
     return dict(block.columns) | {label: table.numbers(label) for label in COORDINATES}
-
-
-def _text_positions(file: Path) -> dict[str, np.ndarray]:
-    rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        words = line.replace(",", " ").split()
-        try:
-            values = [float(word) for word in words[:4]]
-        except ValueError:
-            if number == 1 or (words and words[0].startswith("#")):
-                continue  # a heading
-            raise InputError(f"{file}:{number}: found {line[:60]!r}, expected numbers; put the line right") from None
-        n_needed = 4 if file.suffix == ".box" else 2
-        if words and len(values) < n_needed:
-            raise InputError(f"{file}:{number}: found {len(values)} numbers, expected {n_needed}; put the line right")
-        if words:
-            rows.append(values)
-    table = np.array([row[:4] + [0.0] * (4 - len(row)) for row in rows], float).reshape(-1, 4)
-    xy = table[:, :2] + (table[:, 2:] / 2 if file.suffix == ".box" else 0)  # a .box file has corner and size
-    return dict(zip(COORDINATES, np.ascontiguousarray(xy.T)))
 
 
 class CountedStackWriter(StackWriter):
