@@ -7,7 +7,6 @@ import pytest
 
 from vitreous import backend
 
-
 # OpenBLAS picks its kernels once per process: first those that a program would get, so that results are the same to the bit.
 backend.cpu(1)
 

@@ -88,7 +88,7 @@ def cpu(n_threads: int = 0, instruction_set: str = "auto") -> Backend:
     Raises  RuntimeError: the CPU lacks AVX2, or AVX-512 where that was asked for.
     """
     flags = cpu_flags()
-    wide = AVX512 <= flags
+    wide = flags >= AVX512
     if flags and "avx2" not in flags and "asimd" not in flags:
         raise RuntimeError("this CPU has no AVX2, which vitreous needs (any x86 server since 2015 has it)")
     if instruction_set == "avx512" and not wide:

@@ -159,7 +159,7 @@ def score_coarse(
     Raises  ValueError: shapes disagree.     Source: docs/equations.md#score
     Cost: 4 n_row n_shift n_img n_k flop for up to 2 n_row poses
     """
-    n_row, n_k, n_img = len(bank), len(half_inv_var), len(images)
+    n_k, n_img = len(half_inv_var), len(images)
     only_class = be.to_device(np.full(n_img, -1, np.int32)) if only_class is None else only_class
     _check_scores(be, "score_coarse", bank, row_class, pose_prior, shift_prior, images, ctf, n_k, phases)
     _check("score_coarse", {"only_class": only_class.shape}, {"only_class": (n_img,)})

@@ -7,6 +7,7 @@ import mrcfile
 import numpy as np
 import pytest
 from scipy import fft
+
 from vitreous import backend
 from vitreous.kernels_image import ctf_image, gather_band
 from vitreous.model import ctf, healpix, rotation

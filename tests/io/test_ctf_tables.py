@@ -1,4 +1,4 @@
-# ruff: noqa: E501 (lines as CTFFIND writes them)
+
 import numpy as np
 import pytest
 

@@ -8,7 +8,10 @@ from vitreous.kernels import backproject, project
 
 def rows_for(class_of, kx, seed=3):
     rng = np.random.default_rng(seed)
-    return (rng.normal(size=(len(class_of), 2, len(kx))).astype(np.float32), rng.uniform(0.5, 1, (len(class_of), len(kx))).astype(np.float32))
+    return (
+        rng.normal(size=(len(class_of), 2, len(kx))).astype(np.float32),
+        rng.uniform(0.5, 1, (len(class_of), len(kx))).astype(np.float32),
+    )
 
 
 def run(be, shape, rows, weights, class_of, matrix, kx, ky, radius):

@@ -15,7 +15,12 @@ def problem(density=0.3, seed=1, **sizes):
     w[-1] = 0  # an image without any kept point
     w = (w / np.maximum(w.sum((1, 2), keepdims=True), 1e-9)).astype(np.float32)
     i, pose, shift = np.nonzero(w)
-    posterior = (np.searchsorted(i, np.arange(n_img + 1)), pose.astype(np.int32), shift.astype(np.int32), w[i, pose, shift])
+    posterior = (
+        np.searchsorted(i, np.arange(n_img + 1)),
+        pose.astype(np.int32),
+        shift.astype(np.int32),
+        w[i, pose, shift],
+    )
     shell = np.sort(rng.integers(0, 7, n_k)).astype(np.int32)
     scale_shells = rng.integers(0, 2, (int(case["row_class"].max()) + 1, 7)).astype(np.uint8)
     case["shifts_px"] = rng.normal(size=(n_shift, 2)).astype(np.float32)
@@ -26,14 +31,29 @@ def problem(density=0.3, seed=1, **sizes):
 
 def run(be, case, posterior, shell, scale_shells, unmasked, premultiplied=False):
     data, weight = np.zeros_like(case["bank"]), np.zeros_like(case["bank"][:, 0])
-    out = weighted_sums(be, case["bank"], case["row_class"], unmasked, case["images"], case["ctf"], case["half_inv_var"],
-                        case["phases"], case["shifts_px"], shell, scale_shells, posterior, premultiplied=premultiplied, data=data, weight=weight)
+    out = weighted_sums(
+        be,
+        case["bank"],
+        case["row_class"],
+        unmasked,
+        case["images"],
+        case["ctf"],
+        case["half_inv_var"],
+        case["phases"],
+        case["shifts_px"],
+        shell,
+        scale_shells,
+        posterior,
+        premultiplied=premultiplied,
+        data=data,
+        weight=weight,
+    )
     return data, weight, *out
 
 
 def oracle_sums(case, w, shell, scale_shells, unmasked, premultiplied):
     """Every (image, pose, shift) in turn, in complex128."""
-    n_img, n_pose, n_shift = w.shape
+    n_img, n_pose, _ = w.shape
     n_row, n_k = len(case["bank"]), len(shell)
     as_complex = lambda x: np.asarray(x[0, :n_k], float) + 1j * np.asarray(x[1, :n_k], float)
     poses, h = oracle.complex_bank(case["bank"], n_pose), np.asarray(case["half_inv_var"], float)

@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from vitreous.model import views
 from vitreous.model.blocks import SCOPES, Block
 from vitreous.model.dataset import CtfColumns, Exposures, Particles

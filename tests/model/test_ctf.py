@@ -1,8 +1,9 @@
 from types import SimpleNamespace
 
 import numpy as np
-import oracles
 import pytest
+
+import oracles
 from vitreous import backend
 from vitreous.kernels_image import N_CTF_PARAMETERS, ctf_image
 from vitreous.model import ctf

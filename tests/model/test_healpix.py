@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from vitreous import backend
 from vitreous.model import healpix
 

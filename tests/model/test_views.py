@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from vitreous.model import rotation, views
 from vitreous.model.ctf import PARAMETERS
 from vitreous.model.dataset import CtfColumns, Exposures, Particles

@@ -1,4 +1,4 @@
-"""How accurately poses can be told apart: the error at which a class's slices differ beyond the noise. Source: docs/equations.md#accuracy"""
+"""How accurately poses can be told apart: the error at which slices differ beyond the noise. Source: docs/equations.md#accuracy"""
 
 from __future__ import annotations
 
