@@ -1,5 +1,7 @@
 """The expectation with 3D references against its definition, and what must hold for any data."""
 
+from dataclasses import replace
+
 import numpy as np
 import oracle_3d as oracle
 import pytest
@@ -11,6 +13,7 @@ from vitreous.engine import em3d
 from vitreous.engine.phantom import make_phantom
 from vitreous.engine.reconstruct3d import add_friedel_mates
 from vitreous.model.rotation import euler_to_matrix, matrix_to_euler
+from vitreous.model.state import Progress
 from vitreous.model.symmetry import Symmetry
 
 # Scores are float32 sums of a few hundred terms of about 1: an error e changes a weight by exp(e).
@@ -197,3 +200,27 @@ def test_strongest_samples_of_each_particle():
     np.testing.assert_array_equal(kept[1], [1, 2, 3, 4, 6, 8])
     np.testing.assert_array_equal(kept[2], kept[1] + 10)
     np.testing.assert_array_equal(em3d.strongest(start, pose, pose, weight, 0)[1], pose)
+
+
+def test_em3d_keeps_orientations_and_offsets_where_asked(be):
+    """Class weights are those of the likelihoods at the particles' own poses, and sums are inserted there."""
+    problem = case.problem(n=6, k=2, noise=3.0, class_weight=np.array([0.7, 0.3]), oversampling=0, perturb=0.0)
+    where = replace(case.sampling(0, 0, 0.0), offset_range_A=0.0)
+    settings = case.flat_case.settings_of(problem, skip_align=True)
+    progress = Progress(iteration=3, increment_px=problem.increment_px)
+    plan = em3d.make_plan(be, case.model_of(problem), where, progress, settings, Symmetry("C1"))
+    _, acc, rows = case.expect(be, problem, plan=plan)
+    np.testing.assert_allclose(rows.euler_deg, problem.euler_deg)
+    np.testing.assert_allclose(rows.shift_A, problem.shift_A)
+    slices, total = oracle.Slices(problem), np.zeros(2)
+    for i in range(6):
+        v, own = oracle.flat.view(oracle.coarse_view(problem), i), oracle.matrix_of(problem.euler_deg[i])
+        log_w = [
+            oracle.log_weight(problem, i, v, slices(c, 0, i, own, v), (0.0, 0.0), v.fine, np.log((0.7, 0.3)[c]))
+            for c in range(2)
+        ]
+        w = np.exp(log_w - max(log_w)) / np.exp(log_w - max(log_w)).sum()
+        assert rows.p_max[i] == pytest.approx(w.max(), rel=WEIGHT_RTOL) and rows.class_number[i] == 1 + w.argmax()
+        total += w if w.min() > 0.001 else (w > 0.5)  # what is not needed for 0.999 of the mass is left out
+    np.testing.assert_allclose(acc.class_weight, total, rtol=1e-3)
+    assert 0.5 < np.median(rows.p_max) < 0.99 and np.abs(acc.changes[:2]).max() < 1e-4

@@ -7,7 +7,7 @@ in-plane angles; p >= n_row is row p - n_row turned by 180 degrees in the plane,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -95,6 +95,7 @@ def coarse_and_fine(be, sampling, symmetry: Symmetry, n_classes: int) -> tuple[O
     )
 
 
+@lru_cache(maxsize=8)
 def unit_pixels(be, order: int, symmetry: Symmetry) -> np.ndarray:
     """Pixels of an asymmetric unit, and as many more as leave no view far from every mate of one.
 
@@ -103,7 +104,9 @@ def unit_pixels(be, order: int, symmetry: Symmetry) -> np.ndarray:
 
     Returns
     -------
-    (n_dir,) int64 nested numbers, ascending
+    (n_dir,) int64 nested numbers, ascending; not to be changed, as it is kept for the next call
+
+    Cost: about a second at order 6, and five at order 8
     """
     everything = healpix.directions(be, order)
     seam = 0.5 * healpix.step_deg(order) / 2 if order <= 3 else 0.0
