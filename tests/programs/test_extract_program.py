@@ -26,6 +26,7 @@ from vitreous.errors import InputError
 from vitreous.io.mrc import read_header, read_mrc, write_mrc
 from vitreous.io.particles import read_particles
 from vitreous.io.star import Block, read_star, write_star
+from vitreous.job.job import Aborted
 from vitreous.programs import extract_loop
 
 NORMED = PICKED + "--extract_size 64 --scale 32 --norm --bg_radius 12 --invert_contrast --part_dir Extract/job007/ "
@@ -318,6 +319,18 @@ def test_extract_killed_and_continued_is_as_if_nothing_had_been(project):
     again = {k: v.tolist() for k, v in particles("Killed/job007/particles.star").columns.items()}
     whole["rlnImageName"] = [v.replace("Extract", "Killed") for v in whole["rlnImageName"]]
     assert again == whole
+
+
+def test_extract_stops_where_the_pipeline_asks_for_it_and_goes_on(project, capsys):
+    Path("RELION_JOB_ABORT_NOW").touch()
+    with pytest.raises(Aborted):
+        run_extract(NORMED + "--pipeline_control .")
+    assert "--only_do_unfinished" in capsys.readouterr().err
+    assert Path("Extract/job007/Movies/mic_01_extract.star").is_file()
+    assert not Path("Extract/job007/Movies/mic_02_extract.star").exists()
+    Path("RELION_JOB_ABORT_NOW").unlink()
+    result = run_extract(NORMED + "--pipeline_control . --only_do_unfinished")
+    assert len(result.outcomes) == 1 and result.n == 2 * N_PICKS
 
 
 def test_extract_a_full_disk_ends_the_run_with_one_line(project, monkeypatch):

@@ -18,7 +18,7 @@ from vitreous.io.atomic import atomic_write
 from vitreous.io.coordinates import write_coordinate_list
 from vitreous.io.extracted import Columns
 from vitreous.io.mrc import read_header
-from vitreous.job.job import Job
+from vitreous.job.job import Job, command_line
 from vitreous.job.memory import check_memory, peak_bytes
 from vitreous.job.rundir import TEMPORARY
 from vitreous.programs.extract_loop import Outcome, run_tasks
@@ -65,6 +65,7 @@ def run(options: Options, be: Any, comm: Any = None) -> Result:
             "starts from the folder that the program runs in"
         )
     with open_job(options, comm, backend=be.name) as job:
+        job.how_to_continue = how_to_continue
         plan = make_plan(options)
         for note in (*plan.notes, *_even_notes(options)):
             job.warning(note)
@@ -77,6 +78,12 @@ def run(options: Options, be: Any, comm: Any = None) -> Result:
         with atomic_write(job.dir.report) as file:
             file.write(report_html(result, plan, summary, _rows(options)).encode())
     return result
+
+
+def how_to_continue() -> str:
+    """The command that does what a stopped run has not done."""
+    command = command_line()
+    return command if "--only_do_unfinished" in command else f"{command} --only_do_unfinished"
 
 
 def _rows(options: Options) -> list[tuple]:
