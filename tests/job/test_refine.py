@@ -126,12 +126,13 @@ def test_refine_improves_and_converges(be):
 
 def test_refine_of_noise_finds_nothing_beyond_its_start(be):
     """Noise aligned to one map correlates as far as that map reaches; beyond it the halves' errors do not agree."""
-    images = np.random.default_rng(3).normal(size=(160, BOX, BOX)).astype(np.float32)
+    images = np.random.default_rng(3).normal(size=(300, BOX, BOX)).astype(np.float32)
     _, _, scale = particles(2, 0.7)
-    states = run(be, start(160, scale), images, 3, auto=AutoOptions(), join_A=40.0)
+    states = run(be, start(300, scale), images, 3, auto=AutoOptions(), join_A=40.0)
     for state in states[1:]:
         beyond = state.fsc[6 : state.models[0].current_size_px // 2 + 1]
-        assert len(beyond) > 0 and beyond.max() < 0.35 and abs(beyond.mean()) < 0.2
+        # 0.34 by chance in this draw; with one reference for both halves shell 6 has 0.68 and the resolution is 18 A.
+        assert len(beyond) > 0 and beyond.max() < 0.5 and abs(beyond.mean()) < 0.2
         assert state.models[0].current_resolution_A >= BOX * PIXEL_A / 5
 
 
