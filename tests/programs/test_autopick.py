@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -321,3 +322,26 @@ def test_autopick_by_a_map_projects_it(case):
     write_mrc("odd.mrc", np.random.default_rng(0).normal(size=(31, 31, 31)).astype(np.float32), PIXEL_A, stack=False)
     with pytest.raises(InputError, match="even cube"):
         run(words.replace("map.mrc", "odd.mrc"))
+
+
+def test_autopick_goes_on_after_a_kill(case, start, command):
+    slow = (
+        "import time\nfrom vitreous.programs import autopick as a\npick_one = a.pick_one\n"
+        "def slow(*x):\n    n = pick_one(*x)\n    time.sleep(20)\n    return n\na.pick_one = slow"
+    )
+    words = ["autopick", "--i", "mics.star", "--odir", "P", "--j", "1", *LOG.split()]
+    process = start(words, code=slow)
+    for _ in range(600):
+        if Path("P/M/mic1_autopick.star").exists():
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    assert sorted(path.name for path in Path("P/M").iterdir()) == ["mic1_autopick.star"]
+    first = Path("P/M/mic1_autopick.star").stat().st_mtime_ns
+    done = command([*words, "--only_do_unfinished"])
+    assert done.returncode == 0, done.stderr
+    assert Path("P/M/mic1_autopick.star").stat().st_mtime_ns == first
+    run(LOG, odir="Q")
+    for i in (1, 2, 3):
+        assert Path(f"P/M/mic{i}_autopick.star").read_bytes() == Path(f"Q/M/mic{i}_autopick.star").read_bytes()

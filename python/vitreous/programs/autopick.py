@@ -28,10 +28,8 @@ from vitreous.io.star import Block, write_star
 from vitreous.job.job import Job, command_line
 from vitreous.job.memory import check_memory, peak_bytes
 from vitreous.job.rundir import TEMPORARY
-from vitreous.programs.autopick_log import LogPicker
 from vitreous.programs.autopick_maps import MapFiles
 from vitreous.programs.autopick_options import Options
-from vitreous.programs.autopick_template import TemplatePicker
 from vitreous.programs.launch import open_job, record_options
 from vitreous.programs.option_text import value_rows
 from vitreous.report.autopick import AutopickRun, Shown, autopick_report
@@ -71,7 +69,7 @@ def run(options: Options, be, comm) -> Result:
         began = time.monotonic()
         micrographs = read_micrograph_list(options.micrographs, options.angpix, options.ctf or options.LoG_use_ctf)
         warn_pixel_size(job, options, micrographs)
-        picker = (LogPicker if options.LoG else TemplatePicker)(be, options, micrographs)
+        picker = make_picker(be, options, micrographs)
         for text in picker.notes:
             job.warning(text)
         todo = to_do(job, options, micrographs)
@@ -93,6 +91,17 @@ def run(options: Options, be, comm) -> Result:
             else None
         )
     return result or Result({}, np.zeros(0, int), np.zeros(0), failed, None)
+
+
+def make_picker(be, options: Options, micrographs: MicrographList):
+    """What finds particles; each kind is imported when it is used, as short runs would spend more on that than on picking."""
+    if options.LoG:
+        from vitreous.programs.autopick_log import LogPicker
+
+        return LogPicker(be, options, micrographs)
+    from vitreous.programs.autopick_template import TemplatePicker
+
+    return TemplatePicker(be, options, micrographs)
 
 
 def check(options: Options) -> None:
