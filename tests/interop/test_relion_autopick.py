@@ -45,8 +45,10 @@ def picks(odir, i):
 @pytest.mark.parametrize(
     "words",
     [
-        "--shrink 0 --lowpass 20", "--shrink 1 --LoG_adjust_threshold 1.5", "--shrink 0.5 --LoG_upper_threshold 3", "--shrink 0 --lowpass 20 --Log_invert",
-        "--shrink 100 --LoG_neighbour 60 --skip_side 40", "--shrink 0 --lowpass 25 --LoG_use_ctf --LoG_adjust_threshold -0.5", "--shrink 0 --lowpass 16",
+        "--shrink 0 --lowpass 20", "--shrink 1 --LoG_adjust_threshold 1.5",
+        "--shrink 0.5 --LoG_upper_threshold 3", "--shrink 0 --lowpass 20 --Log_invert",
+        "--shrink 100 --LoG_neighbour 60 --skip_side 40",
+        "--shrink 0 --lowpass 25 --LoG_use_ctf --LoG_adjust_threshold -0.5", "--shrink 0 --lowpass 16",
     ],
 )  # fmt: skip
 def test_log_picks_are_relions(case, monkeypatch, words):

@@ -35,7 +35,7 @@ def test_pick_best_tries_half_turns(be):
     best, which = pick_best(be, basis, coefficients, start, n_even=4)
     turned = coefficients * np.where(np.arange(9) < 4, 1, -1).astype(np.float32)
     n = len(coefficients)
-    for r, (a, b) in enumerate(zip(start[:-1], start[1:])):
+    for r, (a, b) in enumerate(itertools.pairwise(start)):
         maps = np.concatenate([coefficients[a:b], turned[a:b]]).astype(float) @ basis.astype(float)
         tolerance = RTOL["pick_best"] * abs(maps).max()
         np.testing.assert_allclose(best[r], maps.max(0), atol=tolerance)

@@ -14,8 +14,15 @@ def page(**changes):
         60.0,
         2.0,
     )
-    run = {"title": "Picks: P/", "option_rows": [("basic", "threshold", 0.1, "", "user")], "names": ["M/a<b>.mrc", "M/c.mrc"], "counts": np.array([2, 0]),
-               "foms": [np.array([0.1, 0.9]), np.zeros(0)], "failed": {"M/d.mrc": "all pixels are 7"}, "shown": [shown]}  # fmt: skip
+    run = {
+        "title": "Picks: P/",
+        "option_rows": [("basic", "threshold", 0.1, "", "user")],
+        "names": ["M/a<b>.mrc", "M/c.mrc"],
+        "counts": np.array([2, 0]),
+        "foms": [np.array([0.1, 0.9]), np.zeros(0)],
+        "failed": {"M/d.mrc": "all pixels are 7"},
+        "shown": [shown],
+    }
     return autopick_report(AutopickRun(**(run | changes)))
 
 

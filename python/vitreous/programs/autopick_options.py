@@ -78,7 +78,11 @@ class Options(ProgramOptions):
         unset="none",
     )
     angpix_ref: float | None = option(
-        None, "pixel size of the references", group="input", unit="A", unset="from the header of a STAR file's first image, else that of the micrographs",
+        None,
+        "pixel size of the references",
+        group="input",
+        unit="A",
+        unset="from the header of a STAR file's first image, else that of the micrographs",
         gt=0,
     )  # fmt: skip
     odir: str = option("AutoPick/", "folder of the coordinate files", group="output", metavar="FOLDER")
@@ -168,7 +172,9 @@ class Options(ProgramOptions):
         None, "least distance of two picks", group="basic", unit="A", unset="half the side of the templates", gt=0
     )
     max_stddev_noise: float | None = option(
-        None, "no picks where the surroundings' standard deviation is higher, in those of the micrograph; 1 to 1.5 keeps off carbon and ice",
+        None,
+        "no picks where the surroundings' standard deviation is higher, in those of the micrograph; 1 to 1.5 keeps off "
+        "carbon and ice",
         group="basic", unset="off", gt=0,
     )  # fmt: skip
     min_avg_noise: float = option(

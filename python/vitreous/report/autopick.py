@@ -71,7 +71,8 @@ def autopick_report(run: AutopickRun) -> str:
         page.section("Figures of merit and numbers")
         page.figures([(figures.histogram(every, "figure of merit"), "figures of merit of all picks"),
                       (figures.histogram(run.counts, "picks per micrograph"), "picks per micrograph"),
-                      (figures.curves(np.arange(1, len(run.counts) + 1), [("picks", {"": run.counts})], "micrograph"), "picks in the order of the table")])  # fmt: skip
+                      (figures.curves(np.arange(1, len(run.counts) + 1), [("picks", {"": run.counts})], "micrograph"),
+                       "picks in the order of the table")])  # fmt: skip
     page.section("Table")
     mean = [float(f.mean()) if len(f) else None for f in run.foms]
     page.table(
