@@ -38,10 +38,14 @@ class Pieces:
     Parameters
     ----------
     n_child : points of the fine pass per sample of the coarse one
+    n_significant : (n,) samples of each particle in the iteration before, where there was one
     """
 
-    def __init__(self, n_child: int):
+    def __init__(self, n_child: int, n_significant=()):
         self.n_child, self.size = n_child, LEAST_OF_PIECE
+        if np.any(n_significant):  # of the iteration before
+            self.size = MOST
+            self.learn(n_significant)
 
     def cut(self, n: int) -> Iterator[slice]:
         """Slices of a batch of n images, each of the size that is right when it is asked for."""

@@ -197,7 +197,7 @@ def expectation(
         order = np.sort(order[dataset.usable[order]][:n])
     only = allowed_classes(state, settings)
     acc, rows, bad_of_all = em.Accumulator.empty(plan), [], {}
-    pieces = batches.Pieces(plan.n_child_psi * plan.n_child_shift)
+    pieces = batches.Pieces(plan.n_child_psi * plan.n_child_shift, dataset.particles.n_significant[order])
     for indices, images, bad in batches.read(dataset, source, list(comm.share(batches.split(dataset, order)))):
         bad_of_all |= bad
         for piece in pieces.cut(len(indices)):

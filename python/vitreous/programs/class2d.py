@@ -34,6 +34,7 @@ from vitreous.programs.refine_common import (
     checked_particles,
     engine_settings,
     image_source,
+    import_plots_early,
     new_model,
     retire_earlier_run,
     saved_settings,
@@ -88,6 +89,7 @@ def run(options: Options, be, comm) -> Result:
             parts = tell_memory(be, job, options, state, settings)
             if not options.continue_from:
                 state = initialise(be, job, options, settings, state, source, references)
+            import_plots_early()
             state = iterations(be, comm, job, options, settings, state, source)
         report = write_report(be, job, options, state, parts) if comm.rank == 0 else None
     return Result(state.model.references, state.dataset.particles, state.model, state.dataset, job.dir.root, report)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from importlib import import_module
+
 import numpy as np
 
 from vitreous.engine.settings import Settings
@@ -98,6 +101,11 @@ def engine_settings(options: RefinementOptions, model: Model, **others) -> Setti
         random_seed=options.random_seed,
         **others,
     )
+
+
+def import_plots_early() -> None:
+    """Import the plotting library in a thread: the kernels leave the interpreter free, and the report need not wait."""
+    threading.Thread(target=import_module, args=("matplotlib.backends.backend_svg",), daemon=True).start()
 
 
 def saved_settings(options: RefinementOptions) -> dict:

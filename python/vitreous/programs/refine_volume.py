@@ -33,6 +33,7 @@ from vitreous.programs.refine_common import (
     checked_particles,
     engine_settings,
     image_source,
+    import_plots_early,
     new_model,
     retire_earlier_run,
     saved_settings,
@@ -102,6 +103,7 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
             parts = tell_memory(be, job, options, state)
             if not options.continue_from:
                 state = initialise(be, job, options, settings, state, source)
+            import_plots_early()
             state = iterations(be, comm, job, options, settings, state, source, course)
         report = write_report(be, job, options, state, parts) if comm.rank == 0 else None
     maps = state.models[0].references
