@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 
 #include "vitreous/math/dot.hpp"
 #include "vitreous/math/select.hpp"
@@ -9,9 +11,20 @@
 namespace vitreous {
 namespace {
 
+// An image with more children than this has a posterior so flat that neighbouring children weigh the same: one child of each
+// of its samples, drawn at random, stands for all of them (docs/decisions/0049-flat-posteriors.md).
+constexpr idx kMostChildren = 8192;
+
 struct Point {
   std::int32_t pose, shift;
 };
+
+// SplitMix64's finaliser: a random-looking number from any other
+std::uint64_t mixed(std::uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
 
 // One image's shifted copies, made when a coarse shift is first used, and the points scored so far
 struct Workspace {
@@ -19,6 +32,8 @@ struct Workspace {
   std::vector<float> shifted;               // slots of (2, n_k)
   std::vector<std::int32_t> slot_of_shift;  // per coarse shift, -1: not made yet
   idx n_slot = 0;
+  bool thin = false;          // one child stands for all of a sample
+  std::uint64_t seed = 0;     // of this image's draws: its own data, so that nothing else decides them
   std::vector<Point> points;
   std::vector<float> score, weight, cross, sign;
   std::vector<const float *> slices, images;
@@ -36,6 +51,12 @@ void start_image(const FineProblem &p, idx i, Workspace &w) {
     w.im[k] = g * y[k];
     w.h[k] = g * ctf[k];
   }
+  const idx n_child = p.pose_children.shape[1] * p.n_per_shift;
+  w.thin = !p.correlation && n_child > 1 && (p.start[i + 1] - p.start[i]) * n_child > kMostChildren;
+  std::uint32_t bits[2];
+  std::memcpy(bits, x + std::min<idx>(1, n_k - 1), sizeof(float));
+  std::memcpy(bits + 1, y + std::min<idx>(1, n_k - 1), sizeof(float));
+  w.seed = mixed((std::uint64_t(bits[0]) << 32) + bits[1]);
   w.n_slot = 0;
   w.points.clear();
   w.score.clear();
@@ -99,9 +120,13 @@ float image_norm(const FineProblem &p, idx i) {
 
 // Scores of all children of coarse samples [first, last), which share one coarse pose; in the order of pose, then shift
 void score_pose(const FineProblem &p, idx i, idx first, idx last, float inv_image_norm, Workspace &w) {
-  const idx n_k = p.half_inv_var.shape[0], n_row = p.bank.shape[0], n_child = p.pose_children.shape[1];
-  const idx n_per_shift = p.n_per_shift, n_fine = (last - first) * n_per_shift;
-  const std::int32_t *children = p.pose_children.row(p.pose[first]);
+  const idx n_k = p.half_inv_var.shape[0], n_row = p.bank.shape[0], n_per_shift = p.n_per_shift;
+  const idx n_child = w.thin ? 1 : p.pose_children.shape[1], n_own = w.thin ? 1 : n_per_shift, n_fine = (last - first) * n_own;
+  const std::uint64_t draw = mixed(w.seed + std::uint64_t(p.pose[first]));
+  const std::int32_t *children = p.pose_children.row(p.pose[first]) + (w.thin ? draw % p.pose_children.shape[1] : 0);
+  const auto first_shift = [&](idx s) {  // of the children of sample s that are scored
+    return p.shift[s] * n_per_shift + (w.thin ? idx(mixed(draw + std::uint64_t(p.shift[s])) % n_per_shift) : 0);
+  };
   w.slices.resize(n_child);
   w.sign.resize(n_child);
   w.images.resize(n_fine);
@@ -113,8 +138,9 @@ void score_pose(const FineProblem &p, idx i, idx first, idx last, float inv_imag
   }
   for (idx s = first; s < last; ++s) shifted_children(p, p.shift[s], n_per_shift, w);
   for (idx s = first; s < last; ++s)  // only now: making a slot may move the others
-    for (idx b = 0; b < n_per_shift; ++b)
-      w.images[(s - first) * n_per_shift + b] = shifted_children(p, p.shift[s], n_per_shift, w) + b * 2 * n_k;
+    for (idx b = 0; b < n_own; ++b)
+      w.images[(s - first) * n_own + b] =
+          shifted_children(p, p.shift[s], n_per_shift, w) + (first_shift(s) - p.shift[s] * n_per_shift + b) * 2 * n_k;
   all_cross_terms(w.slices, w.sign, w.images, n_k, w.cross.data());
   const idx c = p.row_class[children[0] >= n_row ? children[0] - n_row : children[0]];
   const float *shift_prior = p.shift_prior.row(i, c);
@@ -128,9 +154,9 @@ void score_pose(const FineProblem &p, idx i, idx first, idx last, float inv_imag
     const float gain = norm > 0 ? inv_image_norm / std::sqrt(norm) : -INFINITY;
     for (idx s = first; s < last; ++s) {
       const float own = p.sample_prior.shape[0] ? p.sample_prior[s] : 0.f;
-      for (idx b = 0; b < n_per_shift; ++b) {
-        const idx t = p.shift[s] * n_per_shift + b;
-        const float x = w.cross[a * n_fine + (s - first) * n_per_shift + b];
+      for (idx b = 0; b < n_own; ++b) {
+        const idx t = first_shift(s) + b;
+        const float x = w.cross[a * n_fine + (s - first) * n_own + b];
         *point++ = {children[a], std::int32_t(t)};
         *score++ = p.correlation ? x * gain : 2 * x - norm + prior + own + shift_prior[t];
       }
@@ -165,10 +191,11 @@ Kept keep_points(const FineProblem &p, idx i, Workspace &w, Posterior &out) {
     return kept;
   }
   w.weight.resize(n);
+  const double stands_for = w.thin ? double(p.pose_children.shape[1] * p.n_per_shift) : 1.;
   const double total = relative_weights(w.score.data(), n, max, w.weight.data());
   const float least = significant_threshold(w.score.data(), w.weight.data(), total, n, max, p.fraction, 0);
-  out.p_max[i] = float(1 / total);
-  out.log_evidence[i] = float(max + std::log(total));
+  out.p_max[i] = float(1 / (stands_for * total));
+  out.log_evidence[i] = float(max + std::log(stands_for * total));
   double used = 0;
   for (idx j = 0; j < n; ++j) {
     if (!(w.score[j] >= least)) continue;

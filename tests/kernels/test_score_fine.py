@@ -52,7 +52,9 @@ def test_score_fine_correlation_takes_the_winner(be):
     np.testing.assert_array_equal(np.diff(start), 1)
     np.testing.assert_array_equal(weight, 1)
     for i in range(5):
-        cc = oracle.log_weights(case, i, case["bank"], case["phases"], case["pose_prior"], case["shift_prior"], correlation=True)
+        cc = oracle.log_weights(
+            case, i, case["bank"], case["phases"], case["pose_prior"], case["shift_prior"], correlation=True
+        )
         assert cc.argmax() == pose[i] * 4 + shift[i]
 
 
@@ -61,3 +63,30 @@ def test_score_fine_refuses_poses_beyond_the_children(be):
     samples = all_samples(5, 9, 1)
     with pytest.raises(ValueError, match="coarse pose 8, expected below 8"):
         score_fine(be, **case, pose_children=children(16, 2), samples=samples, n_per_shift=4)
+
+
+def test_score_fine_samples_a_flat_posterior(be):
+    """One child of each of thousands of samples: the same evidence and class weights as all, within their scatter."""
+    n_child, n_per_shift, n_shift = 2, 4, 64
+    case = make(n_img=3, n_class=3, n_half_psi=40, n_shift=n_shift, n_k=29, spread=2e-3)
+    n_pose = 2 * len(case["bank"])
+    samples = all_samples(3, n_pose // n_child, n_shift // n_per_shift)
+    assert len(samples[1]) // 3 * n_child * n_per_shift > 8192
+    arguments = {**case, "pose_children": children(n_pose, n_child), "samples": samples, "n_per_shift": n_per_shift}
+    start, pose, shift, weight, *_, p_max, evidence = score_fine(be, **arguments, fraction=1 - 1e-9)
+    for i in range(3):
+        log_w = oracle.log_weights(case, i, case["bank"], case["phases"], case["pose_prior"], case["shift_prior"])
+        kept = slice(start[i], start[i + 1])
+        assert start[i + 1] - start[i] <= len(samples[1]) // 3
+        assert (
+            len(set(zip(pose[kept] // n_child, shift[kept] // n_per_shift))) == start[i + 1] - start[i]
+        )  # one child each
+        w = np.exp(log_w - log_w.max())
+        assert evidence[i] == pytest.approx(log_w.max() + np.log(w.sum()), abs=0.05)  # 1920 strata of a spread below 1
+        assert p_max[i] == pytest.approx(1 / w.sum(), rel=0.5)
+        classes = case["row_class"][np.arange(n_pose) % len(case["bank"])]
+        expected = np.bincount(classes, w.sum(1)) / w.sum()
+        got = np.bincount(classes[pose[kept]], weight[kept], 3)
+        np.testing.assert_allclose(got, expected, atol=0.03)
+    again = score_fine(be, **arguments, fraction=1 - 1e-9)
+    np.testing.assert_array_equal(again[1], pose)

@@ -6,6 +6,8 @@
 //   start (n_img + 1), pose, shift: coarse samples as score_coarse gives them (sorted by pose)
 //   sample_prior (n_sample): log prior of each coarse sample, which its children inherit; empty = none
 //   phases (n_shift_fine, 2, n_k), shift_prior (n_img, n_class, n_shift_fine), pose_prior (n_pose_fine)
+// An image with more than 8192 children is so uncertain that one random child of each sample stands for all of them; its
+// draws depend on its own data alone. p_max and log_evidence are then estimates of those over all children.
 // Result: kept points of image i are start[i] .. start[i+1], sorted by pose, then shift, with their weights;
 // best_pose, best_shift, p_max (largest weight / sum of all), log_evidence (log of the sum of all w); -1 where there is none.
 // Source: docs/equations.md#score
