@@ -106,9 +106,9 @@ def test_refine_improves_and_converges(be):
     """From 40 A: resolution and poses get better, the search turns local, and the last map is of all particles."""
     images, truth, scale = particles(160, 0.7)
     auto = AutoOptions(local_order=3)
-    states = run(be, start(160, scale, order=2), images, 15, auto=auto, join_A=40.0)
+    states = run(be, start(160, scale, order=2), images, 20, auto=auto, join_A=40.0)
     first, last = states[1], states[-1]
-    assert last.progress.has_converged and 4 < last.progress.iteration < 15
+    assert last.progress.has_converged and 4 < last.progress.iteration < 20
     assert last.models[0].current_resolution_A < 0.5 * START_A
     assert last.sampling.sigma_deg > 0 and last.sampling.healpix_order >= 3
     np.testing.assert_array_equal(last.models[0].references, last.models[1].references)

@@ -25,8 +25,10 @@ OFF_SCALE = 1000.0
 # A point of a fine posterior: pose, shift and weight, and the lists that they are gathered in. Measured with noise
 # alone, where nearly all points are kept: 12 to 16 in pieces of this size.
 BYTES_PER_POINT = 16
-POSTERIOR_BYTES = 256 << 20
+POSTERIOR_BYTES = 192 << 20
 LEAST_OF_PIECE = 8
+# An image with more children than this keeps one per sample (csrc/kernels/score_fine.cpp).
+MOST_CHILDREN = 8192
 
 
 class Pieces:
@@ -39,10 +41,11 @@ class Pieces:
     ----------
     n_child : points of the fine pass per sample of the coarse one
     n_significant : (n,) samples of each particle in the iteration before, where there was one
+    thinned : images with many children keep one per sample
     """
 
-    def __init__(self, n_child: int, n_significant=()):
-        self.n_child, self.size = n_child, LEAST_OF_PIECE
+    def __init__(self, n_child: int, n_significant=(), thinned: bool = True):
+        self.n_child, self.size, self.thinned = n_child, LEAST_OF_PIECE, thinned
         if np.any(n_significant):  # of the iteration before
             self.size = MOST
             self.learn(n_significant)
@@ -57,7 +60,10 @@ class Pieces:
 
     def learn(self, n_significant) -> None:
         """Set the next piece's size from the samples, (n,), that a piece's images kept in the coarse pass."""
-        points = max(int(np.max(n_significant, initial=1)), 1) * self.n_child
+        samples = max(int(np.max(n_significant, initial=1)), 1)
+        points = samples * self.n_child
+        if self.thinned and points > MOST_CHILDREN:
+            points = max(MOST_CHILDREN, samples)
         room = 0.8 * POSTERIOR_BYTES / (BYTES_PER_POINT * points)  # the next images may have more points than these
         self.size = int(np.clip(room, LEAST_OF_PIECE, min(4 * self.size, MOST)))
 

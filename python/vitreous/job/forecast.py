@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from vitreous.engine.plan import coarse_and_fine
-from vitreous.job.batches import BYTES_PER_PIXEL, batch_size, posterior_bytes
+from vitreous.job.batches import BYTES_PER_PIXEL, MOST_CHILDREN, POSTERIOR_BYTES, batch_size, posterior_bytes
 from vitreous.model.dataset import Dataset
 from vitreous.model.state import Model, Sampling
 
@@ -26,7 +26,7 @@ def forecast(
     n_batch = min(batch_size(box), len(dataset))
     side = model.padding * model.box
     priors = n_batch * k * len(fine.shifts_A) * 4 * 3  # of the offsets
-    posterior = priors + posterior_bytes(n_batch, k * len(fine.psi_deg) * len(fine.shifts_A))
+    posterior = priors + posterior_bytes(n_batch, max(MOST_CHILDREN, k * len(coarse.psi_deg) * len(coarse.shifts_A)))
     parts = {
         "Python and libraries": INTERPRETER,
         "particle table": len(dataset) * PER_PARTICLE,
@@ -63,7 +63,7 @@ def forecast_volume(dataset: Dataset, models: list[Model], sampling: Sampling, *
         "reconstruction": int(lattice * 12 * 3 + samples * 8),
         "slices and their sums": 1 << 30 if len(dataset) > 2000 else 1 << 29,
         "batches of images": int(n_batch * box**2 * (BYTES_PER_PIXEL + 4 * READ_AHEAD)),
-        "posteriors of a batch": 256 << 20,
+        "posteriors of a batch": POSTERIOR_BYTES,
         "threads": n_threads * (24 << 20),
     }
     if preread:

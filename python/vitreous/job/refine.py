@@ -176,7 +176,8 @@ def pieces_of(plan: em3d.Plan3D) -> batches.Pieces:
     rows_per_sample = plan.fine.n_dir // plan.coarse.n_dir * plan.n_child_psi
     n_pixels = np.pi / 2 * (plan.size / 2) ** 2
     n_child = rows_per_sample * plan.n_child_shift
-    if plan.fine.n_row * n_pixels * BANK_BYTES_PER_PIXEL > BANK_BYTES:
+    large = plan.fine.n_row * n_pixels * BANK_BYTES_PER_PIXEL > BANK_BYTES
+    if large:
         n_child += int(
             rows_per_sample
             * n_pixels
@@ -186,7 +187,7 @@ def pieces_of(plan: em3d.Plan3D) -> batches.Pieces:
             / BANK_BYTES
             / 4
         )
-    return batches.Pieces(n_child)
+    return batches.Pieces(n_child, thinned=not large)
 
 
 def only_classes(state: Refinement, settings: Settings):
