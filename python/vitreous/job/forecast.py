@@ -37,7 +37,7 @@ def forecast(
         + CONTRIBUTIONS,
         "batches of images": int(n_batch * box**2 * (BYTES_PER_PIXEL + 4 * READ_AHEAD)),
         "posteriors of a batch": posterior,
-        "threads": n_threads * (24 << 20),
+        "threads": n_threads * (8 << 20),
     }
     if preread:
         parts["images kept in memory"] = int(
