@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 
-def _check(kernel: str, shapes: dict[str, tuple], expected: dict[str, tuple]) -> None:
-    """Compare shapes with what the kernel expects; a name in ``expected`` may hold None for "any"."""
-    for name, want in expected.items():
-        got = tuple(shapes[name])
+def _check(kernel: str, **arrays: tuple) -> None:
+    """Hold each named array to a shape, given as ``name=(array, shape)``; None in a shape stands for "any"."""
+    for name, (array, want) in arrays.items():
+        got = tuple(array.shape)
         if len(got) != len(want) or any(w is not None and g != w for g, w in zip(got, want)):
             text = ", ".join("any" if w is None else str(w) for w in want)
             raise ValueError(f"{kernel}: {name} has shape {got}, expected ({text})")
@@ -30,11 +30,7 @@ def shift_phases(be, kx, ky, shifts_px, box, out=None):
     Raises  ValueError: shapes disagree.     Source: docs/equations.md#shift     Cost: O(n_t n_k)
     """
     out = be.empty((len(shifts_px), 2, len(kx)), np.float32) if out is None else out
-    _check(
-        "shift_phases",
-        {"ky": ky.shape, "shifts_px": shifts_px.shape, "out": out.shape},
-        {"ky": kx.shape, "shifts_px": (None, 2), "out": (len(shifts_px), 2, len(kx))},
-    )
+    _check("shift_phases", ky=(ky, kx.shape), shifts_px=(shifts_px, (None, 2)), out=(out, (len(shifts_px), 2, len(kx))))
     be.lib.shift_phases(kx, ky, shifts_px, float(box), out)
     return out
 
@@ -59,11 +55,7 @@ def project(be, reference_ft, class_of, matrix, kx, ky, radius, out=None):
     """
     n_row, n_k = len(class_of), len(kx)
     out = be.empty((n_row, 2, n_k), np.float32) if out is None else out
-    _check(
-        "project",
-        {"matrix": matrix.shape, "ky": ky.shape, "out": out.shape},
-        {"matrix": (n_row, 2, 2), "ky": (n_k,), "out": (n_row, 2, n_k)},
-    )
+    _check("project", matrix=(matrix, (n_row, 2, 2)), ky=(ky, (n_k,)), out=(out, (n_row, 2, n_k)))
     _check_radius("project", reference_ft.shape, class_of, radius)
     be.lib.project(reference_ft, class_of, matrix, kx, ky, float(radius), out)
     return out
@@ -94,20 +86,11 @@ def backproject(be, rows, row_weights, class_of, matrix, kx, ky, radius, data, w
     n_row, n_k = len(class_of), len(kx)
     _check(
         "backproject",
-        {
-            "rows": rows.shape,
-            "row_weights": row_weights.shape,
-            "matrix": matrix.shape,
-            "ky": ky.shape,
-            "data": data.shape,
-        },
-        {
-            "rows": (n_row, 2, n_k),
-            "row_weights": (n_row, n_k),
-            "matrix": (n_row, 2, 2),
-            "ky": (n_k,),
-            "data": (*weight.shape, 2),
-        },
+        rows=(rows, (n_row, 2, n_k)),
+        row_weights=(row_weights, (n_row, n_k)),
+        matrix=(matrix, (n_row, 2, 2)),
+        ky=(ky, (n_k,)),
+        data=(data, (*weight.shape, 2)),
     )
     _check_radius("backproject", weight.shape, class_of, radius)
     if len(np.unique(class_of)) != 1 + np.count_nonzero(np.diff(class_of)):
@@ -162,7 +145,7 @@ def score_coarse(
     n_k, n_img = len(half_inv_var), len(images)
     only_class = be.to_device(np.full(n_img, -1, np.int32)) if only_class is None else only_class
     _check_scores(be, "score_coarse", bank, row_class, pose_prior, shift_prior, images, ctf, n_k, phases)
-    _check("score_coarse", {"only_class": only_class.shape}, {"only_class": (n_img,)})
+    _check("score_coarse", only_class=(only_class, (n_img,)))
     return be.lib.score_coarse(
         bank,
         row_class,
@@ -183,22 +166,12 @@ def _check_scores(be, kernel, bank, row_class, pose_prior, shift_prior, images, 
     n_row, n_img = len(bank), len(images)
     _check(
         kernel,
-        {
-            "bank": bank.shape,
-            "row_class": row_class.shape,
-            "shift_prior": shift_prior.shape,
-            "phases": phases.shape,
-            "ctf": ctf.shape,
-            "images": images.shape,
-        },
-        {
-            "bank": (n_row, 2, n_k),
-            "row_class": (n_row,),
-            "shift_prior": (n_img, None, len(phases)),
-            "phases": (None, 2, n_k),
-            "ctf": (n_img, images.shape[-1]),
-            "images": (n_img, 2, None),
-        },
+        bank=(bank, (n_row, 2, n_k)),
+        row_class=(row_class, (n_row,)),
+        shift_prior=(shift_prior, (n_img, None, len(phases))),
+        phases=(phases, (None, 2, n_k)),
+        ctf=(ctf, (n_img, images.shape[-1])),
+        images=(images, (n_img, 2, None)),
     )
     if len(pose_prior) not in (n_row, 2 * n_row):
         raise ValueError(
@@ -252,9 +225,7 @@ def score_fine(
     start, pose, shift = samples[:3]
     _check_scores(be, "score_fine", bank, row_class, pose_prior, shift_prior, images, ctf, len(half_inv_var), phases)
     sample_prior = be.to_device(np.zeros(0, np.float32)) if sample_prior is None else sample_prior
-    _check(
-        "score_fine", {"start": start.shape, "shift": shift.shape}, {"start": (len(images) + 1,), "shift": pose.shape}
-    )
+    _check("score_fine", start=(start, (len(images) + 1,)), shift=(shift, pose.shape))
     if len(sample_prior) not in (0, len(pose)):
         raise ValueError(f"score_fine: sample_prior has {len(sample_prior)} values, expected {len(pose)}, one a sample")
     if len(phases) % n_per_shift or (len(shift) and int(shift.max()) >= len(phases) // n_per_shift):
@@ -331,36 +302,19 @@ def weighted_sums(
     n_row, n_k, n_img = len(bank), len(half_inv_var), len(masked)
     _check(
         "weighted_sums",
-        {
-            "bank": bank.shape,
-            "row_class": row_class.shape,
-            "unmasked": unmasked.shape,
-            "masked": masked.shape,
-            "ctf": ctf.shape,
-            "phases": phases.shape,
-            "shifts_px": shifts_px.shape,
-            "shell": shell.shape,
-            "start": start.shape,
-            "shift": shift.shape,
-            "weight of points": point_weight.shape,
-            "data": data.shape,
-            "weight": weight.shape,
-        },
-        {
-            "bank": (n_row, 2, n_k),
-            "row_class": (n_row,),
-            "unmasked": masked.shape,
-            "masked": (n_img, 2, None),
-            "ctf": (n_img, masked.shape[-1]),
-            "phases": (None, 2, n_k),
-            "shifts_px": (len(phases), 2),
-            "shell": (n_k,),
-            "start": (n_img + 1,),
-            "shift": pose.shape,
-            "weight of points": pose.shape,
-            "data": (n_row, 2, n_k),
-            "weight": (n_row, n_k),
-        },
+        bank=(bank, (n_row, 2, n_k)),
+        row_class=(row_class, (n_row,)),
+        unmasked=(unmasked, masked.shape),
+        masked=(masked, (n_img, 2, None)),
+        ctf=(ctf, (n_img, masked.shape[-1])),
+        phases=(phases, (None, 2, n_k)),
+        shifts_px=(shifts_px, (len(phases), 2)),
+        shell=(shell, (n_k,)),
+        start=(start, (n_img + 1,)),
+        shift=(shift, pose.shape),
+        point_weight=(point_weight, pose.shape),
+        data=(data, (n_row, 2, n_k)),
+        weight=(weight, (n_row, n_k)),
     )
     if n_k and (np.any(np.diff(shell) < 0) or int(shell[-1]) >= scale_shells.shape[1] or masked.shape[-1] < n_k):
         raise ValueError(

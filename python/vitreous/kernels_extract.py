@@ -40,22 +40,12 @@ def extract_boxes(be, micrograph, centre_px, box, tables=None, *, fill=None, off
     table = (0, 0) if tables is None else (side, box)
     _check(
         "extract_boxes",
-        {
-            "micrograph": micrograph.shape,
-            "centre_px": centre_px.shape,
-            "cosine": cosine.shape,
-            "sine": sine.shape,
-            "edge": edge.shape,
-            "out": out.shape,
-        },
-        {
-            "micrograph": (None, None),
-            "centre_px": (None, 2),
-            "cosine": table,
-            "sine": table,
-            "edge": (0,) if tables is None else (box,),
-            "out": shape,
-        },
+        micrograph=(micrograph, (None, None)),
+        centre_px=(centre_px, (None, 2)),
+        cosine=(cosine, table),
+        sine=(sine, table),
+        edge=(edge, (0,) if tables is None else (box,)),
+        out=(out, shape),
     )
     be.lib.extract_boxes(
         micrograph, centre_px, cosine, sine, edge, fill is None, float(fill or 0.0), float(offset), int(box), out
@@ -92,8 +82,9 @@ def extract_normalise(
     stats = be.empty((n, N_STATS), np.float64)
     _check(
         "extract_normalise",
-        {"images": images.shape, "background": background.shape, "ids": ids.shape},
-        {"images": (None, box, box), "background": (None, box, box), "ids": (n,)},
+        images=(images, (None, box, box)),
+        background=(background, (None, box, box)),
+        ids=(ids, (n,)),
     )
     if len(background) not in (1, n) or not background.any(axis=(1, 2)).all():
         raise ValueError(

@@ -36,10 +36,13 @@ def ctf_image(be, fx_inv_A, fy_inv_A, parameters, even_phase_rad=None, *, intact
     extra = be.empty(0, np.float32) if even_phase_rad is None else even_phase_rad
     shape = (len(table), len(fx))
     out = be.empty(shape, np.float32) if out is None else out
-    _check("ctf_image",
-           {"fy_inv_A": fy.shape, "parameters": table.shape, "even_phase_rad": extra.shape, "out": out.shape},
-           {"fy_inv_A": fx.shape, "parameters": (None, N_CTF_PARAMETERS),
-            "even_phase_rad": (0,) if even_phase_rad is None else fx.shape, "out": shape})
+    _check(
+        "ctf_image",
+        fy_inv_A=(fy, fx.shape),
+        parameters=(table, (None, N_CTF_PARAMETERS)),
+        even_phase_rad=(extra, (0,) if even_phase_rad is None else fx.shape),
+        out=(out, shape),
+    )
     be.lib.ctf_image(fx, fy, table, extra, bool(intact_first_peak), bool(phase_flipped), bool(only_flip_phases),
                      bool(premultiplied), out)
     return out
@@ -67,11 +70,16 @@ def prepare_images(be, images, gain, shift_px, mask, noise=None, out=None):
     box = (images.shape[-1],) * 2
     plain, masked = (be.empty(images.shape, np.float32) for _ in range(2)) if out is None else out
     fill = be.empty((0, *box), np.float32) if noise is None else noise
-    _check("prepare_images",
-           {"images": images.shape, "gain": gain.shape, "shift_px": shift_px.shape, "mask": mask.shape,
-            "noise": fill.shape, "plain": plain.shape, "masked": masked.shape},
-           {"images": (None, *box), "gain": (len(images),), "shift_px": (len(images), 2), "mask": box,
-            "noise": (0, *box) if noise is None else images.shape, "plain": images.shape, "masked": images.shape})
+    _check(
+        "prepare_images",
+        images=(images, (None, *box)),
+        gain=(gain, (len(images),)),
+        shift_px=(shift_px, (len(images), 2)),
+        mask=(mask, box),
+        noise=(fill, (0, *box) if noise is None else images.shape),
+        plain=(plain, images.shape),
+        masked=(masked, images.shape),
+    )
     be.lib.prepare_images(images, gain, shift_px, mask, fill, plain, masked)
     return plain, masked
 
@@ -100,11 +108,15 @@ def gather_band(be, ft, index, kx, ky, shift_px, box, phase=None, out=None):
     out = be.empty(shape, np.float32) if out is None else out
     factor = be.empty((2, 0), np.float32) if phase is None else phase
     _check_even("gather_band", box)
-    _check("gather_band",
-           {"ft": ft.shape, "kx": kx.shape, "ky": ky.shape, "shift_px": shift_px.shape, "phase": factor.shape,
-            "out": out.shape},
-           {"ft": (None, box, box // 2 + 1), "kx": (n_k,), "ky": (n_k,), "shift_px": (len(ft), 2),
-            "phase": (2, 0) if phase is None else (2, n_k), "out": shape})
+    _check(
+        "gather_band",
+        ft=(ft, (None, box, box // 2 + 1)),
+        kx=(kx, (n_k,)),
+        ky=(ky, (n_k,)),
+        shift_px=(shift_px, (len(ft), 2)),
+        phase=(factor, (2, 0) if phase is None else (2, n_k)),
+        out=(out, shape),
+    )
     be.lib.gather_band(ft, index, kx, ky, shift_px, factor, out)
     return out
 
@@ -128,8 +140,12 @@ def shell_power(be, ft, shell_of, n_shells, out=None):
     """
     out = be.empty((len(ft), n_shells), np.float64) if out is None else out
     box = ft.shape[1]
-    _check("shell_power", {"ft": ft.shape, "shell_of": shell_of.shape, "out": out.shape},
-           {"ft": (None, box, box // 2 + 1), "shell_of": (box, box // 2 + 1), "out": (len(ft), n_shells)})
+    _check(
+        "shell_power",
+        ft=(ft, (None, box, box // 2 + 1)),
+        shell_of=(shell_of, (box, box // 2 + 1)),
+        out=(out, (len(ft), n_shells)),
+    )
     be.lib.shell_power(ft, shell_of, out)
     return out
 
@@ -156,8 +172,7 @@ def coloured_noise(be, seed, ids, sigma, shell_of, box, out=None):
     half_plane = (box, box // 2 + 1)
     out = be.empty((len(ids), *half_plane), np.complex64) if out is None else out
     _check_even("coloured_noise", box)
-    _check("coloured_noise", {"shell_of": shell_of.shape, "out": out.shape},
-           {"shell_of": half_plane, "out": (len(ids), *half_plane)})
+    _check("coloured_noise", shell_of=(shell_of, half_plane), out=(out, (len(ids), *half_plane)))
     be.lib.coloured_noise(int(seed), ids, sigma, shell_of, out)
     return out
 

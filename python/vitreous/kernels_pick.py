@@ -31,11 +31,7 @@ def pick_best(be, basis, coefficients, start, n_even=None, best=None, which=None
     shape = (len(start) - 1, basis.shape[1])
     best = be.empty(shape, np.float32) if best is None else best
     which = be.empty(shape, np.int32) if which is None else which
-    _check(
-        "pick_best",
-        {"coefficients": coefficients.shape, "best": best.shape, "which": which.shape},
-        {"coefficients": (None, basis.shape[0]), "best": shape, "which": shape},
-    )
+    _check("pick_best", coefficients=(coefficients, (None, basis.shape[0])), best=(best, shape), which=(which, shape))
     if start[0] != 0 or start[-1] != len(coefficients) or (np.diff(start) < 0).any():
         raise ValueError(f"pick_best: start is {list(start)}, expected ascending numbers from 0 to {len(coefficients)}")
     n_even = basis.shape[0] if n_even is None else n_even

@@ -29,8 +29,10 @@ def project3d(be, volume_ft, class_of, matrix, kx, ky, radius, out=None):
     out = be.empty((n_row, 2, n_k), np.float32) if out is None else out
     _check(
         "project3d",
-        {"matrix": matrix.shape, "ky": ky.shape, "out": out.shape, "volume_ft": volume_ft.shape},
-        {"matrix": (n_row, 3, 2), "ky": (n_k,), "out": (n_row, 2, n_k), "volume_ft": (None,) * 4},
+        matrix=(matrix, (n_row, 3, 2)),
+        ky=(ky, (n_k,)),
+        out=(out, (n_row, 2, n_k)),
+        volume_ft=(volume_ft, (None,) * 4),
     )
     _check_lattice("project3d", volume_ft.shape[1:], radius)
     _check_classes("project3d", len(volume_ft), class_of)
@@ -53,20 +55,11 @@ def backproject3d(be, rows, row_weights, class_of, matrix, kx, ky, radius, sums)
     n_row, n_k = len(class_of), len(kx)
     _check(
         "backproject3d",
-        {
-            "rows": rows.shape,
-            "row_weights": row_weights.shape,
-            "matrix": matrix.shape,
-            "ky": ky.shape,
-            "sums": sums.shape,
-        },
-        {
-            "rows": (n_row, 2, n_k),
-            "row_weights": (n_row, n_k),
-            "matrix": (n_row, 3, 2),
-            "ky": (n_k,),
-            "sums": (None, None, None, None, 3),
-        },
+        rows=(rows, (n_row, 2, n_k)),
+        row_weights=(row_weights, (n_row, n_k)),
+        matrix=(matrix, (n_row, 3, 2)),
+        ky=(ky, (n_k,)),
+        sums=(sums, (None, None, None, None, 3)),
     )
     _check_lattice("backproject3d", sums.shape[1:4], radius)
     _check_classes("backproject3d", len(sums), class_of)
@@ -90,11 +83,7 @@ def symmetrise(be, sums, operators, radius, out=None):
     Source: docs/equations.md#symmetry     Cost: O(n_op nz ny nx)
     """
     out = be.empty(sums.shape, np.float32) if out is None else out
-    _check(
-        "symmetrise",
-        {"sums": sums.shape, "operators": operators.shape, "out": out.shape},
-        {"sums": (None, None, None, 3), "operators": (None, 3, 3), "out": sums.shape},
-    )
+    _check("symmetrise", sums=(sums, (None, None, None, 3)), operators=(operators, (None, 3, 3)), out=(out, sums.shape))
     _check_lattice("symmetrise", sums.shape[:3], radius)
     if out is sums:
         raise ValueError(
@@ -123,11 +112,7 @@ def shell_weights(be, sums, radius, ratio, n_bin, least=None):
     Raises  ValueError: shapes disagree.     Source: docs/equations.md#wiener     Cost: O(nz ny nx)
     """
     least = np.full(n_bin, np.inf, np.float32) if least is None else least
-    _check(
-        "shell_weights",
-        {"sums": sums.shape, "least": least.shape},
-        {"sums": (None, None, None, 3), "least": (n_bin,)},
-    )
+    _check("shell_weights", sums=(sums, (None, None, None, 3)), least=(least, (n_bin,)))
     total, count, strong = be.empty((n_bin,), np.float64), be.empty((n_bin,), np.int64), be.empty((n_bin,), np.int64)
     be.lib.shell_weights(sums, least, float(radius), float(ratio), total, count, strong)
     return total, count, strong
@@ -149,11 +134,7 @@ def wiener(be, sums, prior, least, radius, ratio, scale, out=None):
     Raises  ValueError: shapes disagree.     Source: docs/equations.md#wiener     Cost: O(nz ny nx)
     """
     out = be.empty(sums.shape[:3], np.complex64) if out is None else out
-    _check(
-        "wiener",
-        {"sums": sums.shape, "least": least.shape, "out": out.shape},
-        {"sums": (None, None, None, 3), "least": prior.shape, "out": sums.shape[:3]},
-    )
+    _check("wiener", sums=(sums, (None, None, None, 3)), least=(least, prior.shape), out=(out, sums.shape[:3]))
     be.lib.wiener(sums, prior, least, float(radius), float(ratio), float(scale), out)
     return out
 
