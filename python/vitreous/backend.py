@@ -6,7 +6,7 @@ A Backend is made once (``cpu()``, ``cuda(0)`` or ``pick("auto")``) and passed d
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -21,9 +21,21 @@ class Backend:
     name: str
     lib: ModuleType
     n_threads: int
+    _kept: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     def empty(self, shape, dtype):
         return np.empty(shape, dtype)
+
+    def scratch(self, name: str, shape) -> np.ndarray:
+        """float32 memory of any content that is kept under a name for its next user, who overwrites what this one left.
+
+        Fresh memory of hundreds of MB costs more, as the system clears its pages, than the arithmetic on it.
+        """
+        size = int(np.prod(shape))
+        if name not in self._kept or self._kept[name].size < size:
+            self._kept.pop(name, None)
+            self._kept[name] = np.empty(size, np.float32)
+        return self._kept[name][:size].reshape(shape)
 
     def zeros(self, shape, dtype):
         return np.zeros(shape, dtype)
@@ -113,6 +125,10 @@ class CudaBackend:
 
     def empty(self, shape, dtype):
         return self.lib.empty(_lengths(shape), dtype)
+
+    def scratch(self, name: str, shape):
+        """As a Backend's; the device's allocator keeps freed memory by itself."""
+        return self.empty(shape, np.float32)
 
     def zeros(self, shape, dtype):
         return self.lib.zeros(_lengths(shape), dtype)

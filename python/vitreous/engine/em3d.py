@@ -150,18 +150,22 @@ def coarse_size_3d(model: Model, sampling: Sampling, settings: Settings, size: i
     return max(2, min(coarse, settings.coarse_size_px or coarse, size))
 
 
-def make_bank(be, plan: Plan3D, geometry: Geometry, grid: OrientationGrid, rows, n_k: int, prior) -> Bank:
+def make_bank(
+    be, plan: Plan3D, geometry: Geometry, grid: OrientationGrid, rows, n_k: int, prior, *, passing: bool
+) -> Bank:
     """Slices at some rows of a grid. The poses of the bank are these rows, and these rows turned.
 
     Parameters
     ----------
     rows : (n,) int64 rows of the grid, ascending
     prior : (2 n,) float32 log prior of the bank's poses
+    passing : the next bank may take this one's memory
     """
     i_class = grid.split(rows)[0].astype(np.int32)
     matrix = plan.slice_matrices(grid.matrices(rows), geometry)
     kx, ky = (np.ascontiguousarray(k[:n_k], np.float32) for k in (geometry.band.kx, geometry.band.ky))
-    slices = kernels_volume.project3d(be, plan.reference_ft, i_class, matrix, kx, ky, plan.lattice.reach)
+    out = be.scratch("slices", (len(rows), 2, n_k)) if passing else None
+    slices = kernels_volume.project3d(be, plan.reference_ft, i_class, matrix, kx, ky, plan.lattice.reach, out)
     if geometry.gain != 1:
         slices *= np.float32(geometry.gain)
     return Bank(slices, i_class, matrix, prior)
@@ -190,7 +194,8 @@ def coarse_global(be, plan: Plan3D, batch: em.Batch, data: em.Prepared):
         weight = plan.direction_weight / len(grid.psi_deg)
         prior = np.repeat(log_class_prior(weight.ravel()), grid.n_half)
         plan.banks[key] = make_bank(
-            be, plan, geometry, grid, np.arange(grid.n_row), geometry.n_coarse, np.tile(prior, 2).astype(np.float32)
+            be, plan, geometry, grid, np.arange(grid.n_row), geometry.n_coarse, np.tile(prior, 2).astype(np.float32),
+            passing=False,
         )
     bank = plan.banks[key]
     phases, _ = plan.shift_phases(be, geometry, "coarse")
@@ -220,7 +225,7 @@ def coarse_local(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
     start = np.concatenate([[0], np.cumsum(kept)])[start]
     pose, prior = pose[kept], prior[kept]
     rows, in_bank = gather_rows(grid, pose)
-    bank = make_bank(be, plan, geometry, grid, rows, geometry.n_coarse, np.zeros(2 * len(rows), np.float32))
+    bank = make_bank(be, plan, geometry, grid, rows, geometry.n_coarse, np.zeros(2 * len(rows), np.float32), passing=True)
     i_class = grid.split(pose)[0]
     prior = prior + log_class_prior(plan.model.class_weight)[i_class].astype(np.float32)
     order = np.concatenate([s + np.argsort(in_bank[s:e], kind="stable") for s, e in pairwise(start)])
@@ -283,7 +288,7 @@ def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sam
         prior = np.tile(log_class_prior(weight[i_class, i_dir // (fine.n_dir // plan.coarse.n_dir)]), 2).astype(
             np.float32
         )
-    bank = make_bank(be, plan, geometry, fine, rows, len(geometry.band), prior)
+    bank = make_bank(be, plan, geometry, fine, rows, len(geometry.band), prior, passing=True)
     phases, _ = plan.shift_phases(be, geometry, "fine")
     posterior = kernels.score_fine(
         be,
@@ -380,7 +385,10 @@ def expect(be, plan: Plan3D, batch: em.Batch, acc: Accumulator3D, euler_deg) -> 
 
 def add_sums(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, bank: Bank, rows, posterior, acc: Accumulator3D):
     """Posterior sums of a batch into the accumulator's volumes; (n, S) per-shell residuals."""
-    sums = np.zeros_like(bank.slices), np.zeros_like(bank.slices[:, 0])
+    n_row, _, n_k = bank.slices.shape
+    sums = be.scratch("data sums", (n_row, 2, n_k)), be.scratch("weight sums", (n_row, n_k))
+    for s in sums:
+        s.fill(0)
     residual = em.add_statistical_sums(be, plan, batch, data, bank, posterior, sums, acc)
     geometry = data.geometry
     kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))
