@@ -12,6 +12,7 @@ from vitreous.engine.plan import Bank, Geometry, Plan, log_class_prior, slice_ma
 from vitreous.model import ctf as ctf_model
 from vitreous.model.optics import OpticsGroup
 from vitreous.model.rotation import wrap_deg
+from vitreous.model.state import Model
 
 
 @dataclass(frozen=True)
@@ -52,44 +53,25 @@ class Accumulator:
 
     lattice_data: np.ndarray  # (K, ny, nx, 2) float64
     lattice_weight: np.ndarray  # (K, ny, nx) float64
-    bank_sums: dict  # geometry key -> ((n_row, 2, n_k) float32, (n_row, n_k) float32)
     noise: np.ndarray  # (G, S) sums of |residual|^2
     noise_count: np.ndarray  # (G, S) pixels
     class_weight: np.ndarray  # (K,)
     class_offset: np.ndarray  # (K, 2) A
-    offset2: float  # A^2
-    norm: float
     scale_cross: np.ndarray  # (n_groups,)
     scale_model: np.ndarray
-    log_likelihood: float
-    p_max: float
-    n_significant: float
-    changes: np.ndarray  # sums of angle (deg), squared offset (A^2), class changes
-    n_particles: int
+    bank_sums: dict = field(default_factory=dict)  # geometry key -> ((n_row, 2, n_k) float32, (n_row, n_k) float32)
+    changes: np.ndarray = field(default_factory=lambda: np.zeros(3))  # angle (deg), squared offset (A^2), class changes
+    offset2: float = 0.0  # A^2
+    norm: float = 0.0
+    log_likelihood: float = 0.0
+    p_max: float = 0.0
+    n_significant: float = 0.0
+    n_particles: int = 0
 
     @classmethod
     def empty(cls, plan: Plan) -> Accumulator:
-        k, g, s = plan.model.n_classes, len(plan.model.sigma2_noise), plan.model.n_shells
-        n_groups = len(plan.model.group_scale)
-        shape = (k, plan.lattice.ny, plan.lattice.nx)
-        return cls(
-            np.zeros((*shape, 2)),
-            np.zeros(shape),
-            {},
-            np.zeros((g, s)),
-            np.zeros((g, s)),
-            np.zeros(k),
-            np.zeros((k, 2)),
-            0.0,
-            0.0,
-            np.zeros(n_groups),
-            np.zeros(n_groups),
-            0.0,
-            0.0,
-            0.0,
-            np.zeros(3),
-            0,
-        )
+        shape = (plan.model.n_classes, plan.lattice.ny, plan.lattice.nx)
+        return cls(np.zeros((*shape, 2)), np.zeros(shape), *empty_spectra(plan.model))
 
     def __iadd__(self, other: Accumulator) -> Accumulator:
         for name, value in vars(other).items():
@@ -109,6 +91,12 @@ class Accumulator:
             n_row, _, n_k = bank.slices.shape
             self.bank_sums[geometry.key] = np.zeros((n_row, 2, n_k), np.float32), np.zeros((n_row, n_k), np.float32)
         return self.bank_sums[geometry.key]
+
+
+def empty_spectra(model: Model) -> list[np.ndarray]:
+    """Zeros for the sums of an accumulator that are as large in 2D as in 3D: from ``noise`` to ``scale_model``."""
+    k, spectra, n_groups = model.n_classes, (len(model.sigma2_noise), model.n_shells), len(model.group_scale)
+    return [np.zeros(shape) for shape in (spectra, spectra, k, (k, 2), n_groups, n_groups)]
 
 
 @dataclass

@@ -51,25 +51,11 @@ class Accumulator3D(em.Accumulator):
 
     @classmethod
     def empty(cls, plan: Plan3D) -> Accumulator3D:
-        k, g, s = plan.model.n_classes, len(plan.model.sigma2_noise), plan.model.n_shells
-        n_groups = len(plan.model.group_scale)
+        k = plan.model.n_classes
         return cls(
             np.zeros(0),
             np.zeros(0),
-            {},
-            np.zeros((g, s)),
-            np.zeros((g, s)),
-            np.zeros(k),
-            np.zeros((k, 2)),
-            0.0,
-            0.0,
-            np.zeros(n_groups),
-            np.zeros(n_groups),
-            0.0,
-            0.0,
-            0.0,
-            np.zeros(3),
-            0,
+            *em.empty_spectra(plan.model),
             sums=np.zeros((k, *plan.lattice.shape, 3), np.float32),
             directions=np.zeros((k, plan.coarse.n_dir)),
         )
