@@ -141,16 +141,26 @@ def allowed_classes(state: State, settings: Settings) -> np.ndarray | None:
     return None
 
 
-def estimate_accuracy(be, plan: Plan, state: State) -> State:
-    """Accuracies of the classes, from the CTFs of the first particles."""
-    dataset = state.dataset
+def typical_particles(be, plan: Plan, dataset: Dataset):
+    """Particles that stand for all in the accuracy estimate: the first ones, with the optics of the very first.
+
+    Returns
+    -------
+    Positions, Geometry
+    (n_k,) float mean squared CTF, (n_k,) float 1 / (2 sigma^2)
+    """
     usable = np.flatnonzero(dataset.usable)
     chosen = usable[dataset.particles.optics[usable] == dataset.particles.optics[usable[0]]][:N_ACCURACY]
     batch = batches.make_batch(dataset, chosen, np.zeros((len(chosen), 1, 1), np.float32))
     geometry = plan.geometry(batch.optics)
     ctf2 = (em.image_ctf(be, plan, batch, geometry) ** 2).mean(0)
-    half_inv_var = 0.5 / plan.model.sigma2_noise[batch.i_optics][geometry.shell]
-    rotation, shift = accuracy.accuracies(be, plan, geometry, ctf2, half_inv_var)
+    return chosen, geometry, ctf2, 0.5 / plan.model.sigma2_noise[batch.i_optics][geometry.shell]
+
+
+def estimate_accuracy(be, plan: Plan, state: State) -> State:
+    """Accuracies of the classes, from the CTFs of the first particles."""
+    _, *typical = typical_particles(be, plan, state.dataset)
+    rotation, shift = accuracy.accuracies(be, plan, *typical)
     progress = replace(state.progress, accuracy_rotation_deg=float(rotation.min()), accuracy_shift_A=float(shift.min()))
     return replace(
         state, model=replace(state.model, accuracy_rotation_deg=rotation, accuracy_shift_A=shift), progress=progress

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from vitreous.engine import accuracy, em, em3d, fsc, gold, initial, orientations, schedule, schedule3d
+from vitreous.engine import accuracy, em3d, fsc, gold, initial, orientations, schedule, schedule3d
 from vitreous.engine.reconstruct3d import reconstruct, reference_transform
 from vitreous.engine.settings import Settings
 from vitreous.job import batches
-from vitreous.job.classify import Clock, State, first_particles, quarantine, random_classes
+from vitreous.job.classify import Clock, State, first_particles, quarantine, random_classes, typical_particles
 from vitreous.model import sampling as grids
 from vitreous.model.dataset import Dataset
 from vitreous.model.rotation import euler_to_matrix
@@ -19,8 +19,8 @@ from vitreous.model.state import Model, Refinement, Sampling
 from vitreous.model.symmetry import Symmetry
 from vitreous.model.volume import VolumeLattice
 
-# Particles whose orientations stand for all in the accuracy estimate, and whose mean squared CTF does.
-N_ORIENTATIONS, N_CTF = 30, 100
+# Particles whose orientations stand for all in the accuracy estimate.
+N_ORIENTATIONS = 30
 # Bytes of a slice's Fourier pixel in a piece's bank: two planes, their sums, and the weight.
 BANK_BYTES_PER_PIXEL = 20
 BANK_BYTES = 1 << 30
@@ -116,18 +116,12 @@ def known_weights(be, state: Refinement, symmetry: Symmetry) -> list:
 
 def estimate_accuracy(be, plan: em3d.Plan3D, state: Refinement) -> Refinement:
     """Accuracies of the classes at some particles' orientations."""
-    dataset = state.dataset
-    usable = np.flatnonzero(dataset.usable)
-    chosen = usable[dataset.particles.optics[usable] == dataset.particles.optics[usable[0]]][:N_CTF]
-    batch = batches.make_batch(dataset, chosen, np.zeros((len(chosen), 1, 1), np.float32))
-    geometry = plan.geometry(batch.optics)
-    ctf2 = (em.image_ctf(be, plan, batch, geometry) ** 2).mean(0)
-    half_inv_var = 0.5 / plan.model.sigma2_noise[batch.i_optics][geometry.shell]
-    euler = dataset.particles.euler_deg[chosen[:N_ORIENTATIONS]]
+    chosen, *typical = typical_particles(be, plan, state.dataset)
+    euler = state.dataset.particles.euler_deg[chosen[:N_ORIENTATIONS]]
     if not euler.any():  # no orientation is known yet
         draws = np.random.Generator(np.random.Philox(key=[0, 7])).random((len(euler), 3))
         euler = np.column_stack([360 * draws[:, 0], np.degrees(np.arccos(1 - 2 * draws[:, 1])), 360 * draws[:, 2]])
-    rotation, shift = accuracy.accuracies_3d(be, plan, geometry, ctf2, half_inv_var, euler_to_matrix(euler))
+    rotation, shift = accuracy.accuracies_3d(be, plan, *typical, euler_to_matrix(euler))
     models = [replace(m, accuracy_rotation_deg=rotation, accuracy_shift_A=shift) for m in state.models]
     progress = replace(state.progress, accuracy_rotation_deg=float(rotation.min()), accuracy_shift_A=float(shift.min()))
     return replace(state, models=models, progress=progress)
