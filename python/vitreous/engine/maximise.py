@@ -67,15 +67,19 @@ def maximise(be, plan: Plan, acc: Accumulator, progress: Progress) -> tuple[Mode
     )
     if settings.one_reference_for_all and settings.first_iteration_cc and plan.iteration == 1:
         model, unmasked = first_class_for_all(model), np.repeat(unmasked[:1], model.n_classes, 0)
-    n = max(acc.n_particles, 1)
-    progress = replace(
-        progress,
-        change_angle_deg=acc.changes[0] / n,
-        change_offset_A=float(np.sqrt(acc.changes[1] / (2 * n))),
-        change_class=acc.changes[2] / n,
-    )
-    resolution_A, progress = updated_resolution(model, progress, settings)
+    resolution_A, progress = updated_resolution(model, changed(progress, acc), settings)
     return replace(model, current_resolution_A=resolution_A), progress, unmasked
+
+
+def changed(progress: Progress, *accs: Accumulator) -> Progress:
+    """Progress with the mean changes of the particles' poses and classes in this iteration."""
+    angle_deg, offset2_A2, classes = sum(a.changes for a in accs) / max(sum(a.n_particles for a in accs), 1)
+    return replace(
+        progress,
+        change_angle_deg=float(angle_deg),
+        change_offset_A=float(np.sqrt(offset2_A2 / 2)),
+        change_class=float(classes),
+    )
 
 
 def first_class_for_all(model: Model) -> Model:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from vitreous.engine import accuracy, em3d, fsc, gold, initial, orientations, schedule, schedule3d
+from vitreous.engine.maximise import changed
 from vitreous.engine.reconstruct3d import reconstruct, reference_transform
 from vitreous.engine.settings import Settings
 from vitreous.job import batches
@@ -224,6 +225,22 @@ def corrected_fsc(be, plans, accs, mask, seed: int):
     return curve
 
 
+def maximise(be, plans, accs, state: Refinement, settings: Settings, *, join_A: float, last: bool, correct_fsc: bool):
+    """New maps of the half-sets, or of the classes; parameters as those of ``iterate``.
+
+    Returns
+    -------
+    Models, (S,) float FSC of the halves (of classes: as it was), unfiltered half maps (of classes: none)
+    """
+    if len(plans) == 1:
+        return [gold.maximise_classes(be, plans[0], accs[0])], state.fsc, []
+    masked = None
+    if correct_fsc:
+        mask = gold.solvent_mask(plans[0].model, settings)
+        masked = corrected_fsc(be, plans, accs, mask, settings.random_seed)
+    return gold.maximise_halves(be, plans, accs, join_A=join_A, last=last, fsc=masked)
+
+
 def iterate(
     be,
     state: Refinement,
@@ -251,32 +268,14 @@ def iterate(
     clock.lap("plan")
     accs, dataset = expectation(be, plans, state, settings, source, comm, max_bad=max_bad, advance=advance)
     clock.lap("expectation")
-    curve, unfiltered = state.fsc, []
-    if len(plans) == 2:
-        masked = (
-            corrected_fsc(be, plans, accs, gold.solvent_mask(plans[0].model, settings), settings.random_seed)
-            if correct_fsc
-            else None
-        )
-        models, curve, unfiltered = gold.maximise_halves(be, plans, accs, join_A=join_A, last=last, fsc=masked)
-    else:
-        models = [gold.maximise_classes(be, plans[0], accs[0])]
-    n = max(sum(a.n_particles for a in accs), 1)
-    changes = sum(a.changes for a in accs) / n
-    progress = replace(
-        state.progress,
-        change_angle_deg=float(changes[0]),
-        change_offset_A=float(np.sqrt(changes[1] / 2)),
-        change_class=float(changes[2]),
+    models, curve, unfiltered = maximise(
+        be, plans, accs, state, settings, join_A=join_A, last=last, correct_fsc=correct_fsc
     )
-    resolution_A, progress = resolution(models[0], progress, settings, len(models))
+    resolution_A, progress = resolution(models[0], changed(state.progress, *accs), settings, len(models))
     if auto is not None and not last:
         progress = schedule3d.grown_increment(curve, plans[0].size, schedule3d.stalled(progress, state.sampling))
-    p_max = models[0].average_p_max
-    models = [
-        replace(m, current_resolution_A=resolution_A, average_p_max=p_max, group_counts=dataset.group_counts)
-        for m in models
-    ]
+    measured = {"current_resolution_A": resolution_A, "average_p_max": models[0].average_p_max}
+    models = [replace(m, **measured, group_counts=dataset.group_counts) for m in models]
     weights = [a.directions / a.directions.sum() if a.directions.any() else None for a in accs]
     if settings.one_reference_for_all and settings.first_iteration_cc and progress.iteration == 1:
         weights = [None] * len(weights)  # every class is a copy of the first from now on
@@ -290,6 +289,6 @@ def iterate(
         unfiltered=unfiltered,
         direction_weights=weights,
         seconds=clock.seconds,
-        n_significant=sum(a.n_significant for a in accs) / n,
+        n_significant=sum(a.n_significant for a in accs) / max(sum(a.n_particles for a in accs), 1),
         coarse_size_px=plans[0].coarse_size,
     )
