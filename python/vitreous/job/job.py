@@ -8,6 +8,7 @@ import platform
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -93,6 +94,23 @@ class Job:
         if self.rank == 0:
             self.progress.warning(text)
         self.log.event("warning", text=text, **values)
+
+    def tell_memory(self, parts: Mapping[str, int], shrink: str) -> None:
+        """Tell the log and the user the predicted peak; InputError where it does not fit.
+
+        Parameters
+        ----------
+        parts, shrink : as ``memory.check_memory`` has them
+        """
+        self.log.event("memory forecast", bytes=parts, total=sum(parts.values()))
+        self.progress.line(memory.check_memory(parts, shrink))
+
+    def write_report(self, page: str) -> Path:
+        """Write report.html beside the outputs; returns its path."""
+        with atomic_write(self.dir.report) as file:
+            file.write(page.encode())
+        self.log.event("report", path=str(self.dir.report))
+        return self.dir.report
 
     def should_abort(self) -> bool:
         """Whether the pipeline has asked for a stop; ask at least once per iteration."""

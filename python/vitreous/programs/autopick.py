@@ -14,7 +14,6 @@ import numpy as np
 from vitreous import __version__
 from vitreous.engine.pick_size import work_size
 from vitreous.errors import InputError
-from vitreous.io.atomic import atomic_write
 from vitreous.io.coordinates import (
     coordinate_path,
     read_coordinates,
@@ -278,9 +277,7 @@ def finish(job: Job, options: Options, micrographs: MicrographList, failed, pick
             "command": command_line(), "version": __version__, "seconds": round(seconds, 1),
             "peak memory, GB": round(peak_bytes() / 2**30, 2)},
     ))  # fmt: skip
-    with atomic_write(job.dir.report) as file:
-        file.write(page.encode())
-    return Result(paths, counts, means, failed, job.dir.report)
+    return Result(paths, counts, means, failed, job.write_report(page))
 
 
 def shown(picker, tables: dict[str, Any], micrographs: MicrographList) -> list[Shown]:

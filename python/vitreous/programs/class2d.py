@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,25 +20,29 @@ from vitreous.io.run_files import read_iteration, write_iteration
 from vitreous.job import classify
 from vitreous.job.forecast import forecast
 from vitreous.job.job import Job, command_line
-from vitreous.job.memory import check_memory, human, peak_bytes
+from vitreous.job.memory import check_memory
 from vitreous.job.progress import RunEta, duration, expectation_title, noise_line
 from vitreous.job.rundir import RunDir, split_optimiser_name
 from vitreous.model.dataset import Dataset
 from vitreous.model.state import Model, Progress, Sampling
 from vitreous.programs.class2d_options import Options
 from vitreous.programs.launch import open_job, record_options
-from vitreous.programs.option_text import read_record, value_rows
+from vitreous.programs.option_text import read_record
 from vitreous.programs.refine_common import (
     check_background,
     checked_particles,
     engine_settings,
     image_source,
     import_plots_early,
+    iteration_values,
     new_model,
+    report_fields,
     retire_earlier_run,
+    save_report,
     saved_settings,
     tell_notes,
     tell_quarantined,
+    with_seed_and_diameter,
 )
 
 __all__ = ["Options", "Result", "run"]
@@ -71,11 +74,7 @@ class Result:
 def run(options: Options, be, comm) -> Result:
     """Run to the last iteration; every iteration leaves files from which the run can go on."""
     options, state = resume(options) if options.continue_from else start(options)
-    if options.random_seed is None:
-        options = options.derive("from the clock", random_seed=secrets.randbelow(2**31 - 1))
-    if options.particle_diameter is None:
-        whole = (state.model.box - options.maskedge) * state.model.pixel_size_A
-        options = options.derive("the box less the mask edge", particle_diameter=whole)
+    options = with_seed_and_diameter(options, state.model)
     state = replace(state, progress=replace(state.progress, random_seed=options.random_seed, n_iterations=options.iter))
     with open_job(options, comm, backend=be.name, threads=be.n_threads) as job:
         record_options(job, options)
@@ -83,9 +82,7 @@ def run(options: Options, be, comm) -> Result:
         references = None if options.continue_from else first_references(options, state.model)
         settings = make_settings(options, state.model, references)
         root = find_root(options.particles or options.continue_from, state.dataset.image_files)
-        with image_source(options, state.dataset, root) as source:
-            if source.scratch_note:
-                job.progress.line(f" {source.scratch_note}")
+        with image_source(job, options, state.dataset, root) as source:
             parts = tell_memory(be, job, options, state, settings)
             if not options.continue_from:
                 state = initialise(be, job, options, settings, state, source, references)
@@ -283,23 +280,9 @@ def log_iteration(job: Job, options: Options, state: classify.State, left_s: flo
     model, progress = state.model, state.progress
     job.log.event(
         "iteration",
-        iteration=progress.iteration,
-        resolution_A=model.current_resolution_A,
-        current_size_px=model.current_size_px,
-        coarse_size_px=state.coarse_size_px,
-        p_max=model.average_p_max,
-        n_significant=state.n_significant,
-        log_likelihood=model.log_likelihood,
-        change_angle_deg=progress.change_angle_deg,
-        change_offset_A=progress.change_offset_A,
-        change_class=progress.change_class,
-        sigma_offset_A=model.sigma_offset_A,
-        class_weight=model.class_weight,
-        class_resolution_A=model.class_resolution_A,
+        **iteration_values(state, model),
         class_accuracy_deg=model.accuracy_rotation_deg,
         class_accuracy_A=model.accuracy_shift_A,
-        seconds=state.seconds,
-        peak_memory_bytes=peak_bytes(),
     )
     taken = sum(state.seconds.values())
     left = f", about {duration(left_s)} left" if progress.iteration < options.iter else ""
@@ -334,56 +317,21 @@ def tell_memory(be, job: Job, options: Options, state: classify.State, settings:
     check_memory(predict(first), shrink)
     parts = predict(model.box)
     try:
-        job.progress.line(check_memory(parts, shrink))
+        job.tell_memory(parts, shrink)
     except InputError as error:
         job.warning(f"should the resolution reach the sampling limit, {error}")
-    job.log.event("memory forecast", bytes=parts, total=sum(parts.values()))
     return parts
 
 
 def write_report(be, job: Job, options: Options, state: classify.State, parts: dict[str, int]) -> Path:
     """report.html beside the outputs; matplotlib is imported only here."""
-    from vitreous.io.atomic import atomic_write
-    from vitreous.job.log import read_events
     from vitreous.report.class2d import Class2dRun, class2d_report, columns_of
 
-    began = time.perf_counter()
-    dataset = state.dataset
-    events = {event["iteration"]: event for event in read_events(job.dir.log, "iteration")}
-    position = {int(row): i for i, row in enumerate(dataset.particles.row)}
-    page = class2d_report(
-        Class2dRun(
-            f"2D classification: {job.dir.root}",
-            value_rows(options),
-            [events[i] for i in sorted(events) if i <= state.progress.iteration],
-            state.model,
-            columns_of(dataset.particles, dataset.usable),
-            inputs={
-                "particles": options.particles or options.continue_from,
-                "number of particles": len(dataset),
-                "micrographs": len(dataset.sources),
-                "box": f"{state.model.box} px",
-                "pixel size": f"{state.model.pixel_size_A:g} A",
-            },
-            machine={
-                "command": command_line(),
-                "version": f"vitreous {__version__}",
-                "arithmetic": f"{be.name}, {be.lib.__name__}",
-                "threads": be.n_threads,
-                "random seed": options.random_seed,
-                "finished": time.strftime("%Y-%m-%d %H:%M"),
-            },
-            memory_bytes=parts,
-            peak_bytes=peak_bytes(),
-            quarantined=[(dataset.image_name(position[row]), cause) for row, cause in dataset.quarantined.items()],
-            class_images=state.unmasked if options.flatten_solvent else None,
-        )
+    run_ = Class2dRun(
+        title=f"2D classification: {job.dir.root}",
+        particles=columns_of(state.dataset.particles, state.dataset.usable),
+        class_images=state.unmasked if options.flatten_solvent else None,
+        **report_fields(be, job, options, state, state.model, parts),
     )
-    with atomic_write(job.dir.report) as file:
-        file.write(page.encode())
-    job.progress.line(
-        f" Report: {job.dir.report}   classes: {job.dir.iteration_file(state.progress.iteration, 'classes.mrcs')}   "
-        f"peak memory {human(peak_bytes())}"
-    )
-    job.log.event("report", path=str(job.dir.report), seconds=time.perf_counter() - began)
-    return job.dir.report
+    classes = job.dir.iteration_file(state.progress.iteration, "classes.mrcs")
+    return save_report(job, class2d_report(run_), f"classes: {classes}   ")

@@ -14,7 +14,6 @@ from vitreous import __version__
 from vitreous.engine import extract as engine
 from vitreous.errors import InputError
 from vitreous.io import extracted
-from vitreous.io.atomic import atomic_write
 from vitreous.io.coordinates import write_coordinate_list
 from vitreous.io.extracted import Columns
 from vitreous.io.mrc import read_header
@@ -75,8 +74,7 @@ def run(options: Options, be: Any, comm: Any = None) -> Result:
         outcomes = comm.gather(_work(job, plan, list(comm.share(todo)), be))
         result = conclude(job, plan, done, outcomes)
         summary = Summary(__version__, time.monotonic() - began, peak_bytes(), be.n_threads, _background_text(options))
-        with atomic_write(job.dir.report) as file:
-            file.write(report_html(result, plan, summary, _rows(options)).encode())
+        job.write_report(report_html(result, plan, summary, _rows(options)))
     return result
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from vitreous import __version__
 from vitreous.errors import InputError
-from vitreous.io.atomic import atomic_write
 from vitreous.io.ctf_tables import CtfTable, join_tables, match, read_ctf_table
 from vitreous.io.mrc import read_header
 from vitreous.io.star import Block, read_star, write_star
@@ -139,8 +138,7 @@ def run(options: Options, be: Any = None, comm: Any = None) -> Any:
         optics, group = settle_optics(job, options, good, headers_A, table, rows)
         result = write_tables(job, options, good, optics, group, table, rows, left_out)
         facts = Facts(options, table, rows, optics, group, good, time.monotonic() - began)
-        with atomic_write(job.dir.report) as file:
-            file.write(report_html(result, facts, facts.rows()).encode())
+        job.write_report(report_html(result, facts, facts.rows()))
     return result
 
 

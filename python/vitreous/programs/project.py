@@ -14,7 +14,6 @@ from vitreous import __version__
 from vitreous.engine.reconstruct3d import reference_transform
 from vitreous.engine.slices3d import CtfChoice, model_noise, project, white_noise
 from vitreous.errors import InputError
-from vitreous.io.atomic import atomic_write
 from vitreous.io.images import ImageSource
 from vitreous.io.mrc import StackWriter, write_mrc
 from vitreous.io.optics_star import optics_columns
@@ -22,7 +21,7 @@ from vitreous.io.particles import ParticleInput, find_root, read_particles, writ
 from vitreous.io.star import read_star, write_star
 from vitreous.job.batches import BYTES_PER_PIXEL, batch_size
 from vitreous.job.job import Job
-from vitreous.job.memory import check_memory, human, peak_bytes
+from vitreous.job.memory import human, peak_bytes
 from vitreous.job.progress import duration
 from vitreous.job.volume_sums import view_batch
 from vitreous.model.band import round_half_up
@@ -303,8 +302,7 @@ def tell(job: Job, dataset: Dataset, lattice: VolumeLattice, pixel_size_A: float
         "pieces being transformed": 128 << 20,
     }
     job.progress.line(f" {len(dataset)} projections of {lattice.box} px, {pixel_size_A:g} A per px")
-    job.progress.line(check_memory(parts, "give --pad 1 or a larger --maxres"))
-    job.log.event("memory forecast", bytes=parts, total=sum(parts.values()))
+    job.tell_memory(parts, "give --pad 1 or a larger --maxres")
 
 
 def write_report(
@@ -319,5 +317,4 @@ def write_report(
         ("time", round(seconds, 2), "s", ""),
         ("memory", human(peak_bytes()), "", ""),
     ]
-    with atomic_write(job.dir.report) as file:
-        file.write(project_report(str(path), images, n_images, pixel_size_A, rows).encode())
+    job.write_report(project_report(str(path), images, n_images, pixel_size_A, rows))

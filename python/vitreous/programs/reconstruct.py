@@ -14,14 +14,13 @@ from vitreous.engine.fsc import GOLD_STANDARD, fourier_shell_correlation
 from vitreous.engine.reconstruct3d import reconstruct, reference_transform
 from vitreous.engine.slices3d import CtfChoice
 from vitreous.errors import InputError
-from vitreous.io.atomic import atomic_write
 from vitreous.io.images import ImageSource
 from vitreous.io.mrc import write_mrc
 from vitreous.io.particles import find_root, read_particles
 from vitreous.io.star import read_star
 from vitreous.job import batches
 from vitreous.job.job import Job
-from vitreous.job.memory import check_memory, human, peak_bytes
+from vitreous.job.memory import human, peak_bytes
 from vitreous.job.progress import duration
 from vitreous.job.volume_sums import insert_particles
 from vitreous.model.band import round_half_up
@@ -307,8 +306,7 @@ def tell(
     n_volumes = 2 if options.half_maps else 1
     parts = forecast(dataset, lattice, symmetry, n_volumes, bool(options.subtract))
     shrink = "give --pad 1 or a larger --maxres" + (", or leave --half_maps out" if options.half_maps else "")
-    job.progress.line(check_memory(parts, shrink))
-    job.log.event("memory forecast", bytes=parts, total=sum(parts.values()))
+    job.tell_memory(parts, shrink)
 
 
 def tell_quarantined(job: Job, dataset: Dataset, known: set[int]) -> None:
@@ -338,5 +336,4 @@ def write_report(job: Job, options: Options, result: Result, lattice: VolumeLatt
         str(result.path), result.volume, result.pixel_size_A, result.n_particles, Symmetry.parse(options.sym).name,
         frequency, result.fsc, result.resolution_A, rows,
     )  # fmt: skip
-    with atomic_write(job.dir.report) as file:
-        file.write(page.encode())
+    job.write_report(page)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
+import time
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from vitreous import __version__
 from vitreous.engine.settings import Settings
 from vitreous.errors import InputError
 from vitreous.io.images import ImageSource
 from vitreous.io.particles import read_particles
 from vitreous.io.star import read_star
-from vitreous.job.job import Job
+from vitreous.job.job import Job, command_line
+from vitreous.job.log import read_events
+from vitreous.job.memory import human, peak_bytes
 from vitreous.model.dataset import Dataset
 from vitreous.model.masks import soft_circle
 from vitreous.model.state import Model
+from vitreous.programs.option_text import value_rows
 from vitreous.programs.options import flag_of
 from vitreous.programs.refine_shared_options import RefinementOptions
 
@@ -119,11 +127,21 @@ def saved_settings(options: RefinementOptions) -> dict:
     return settings
 
 
-def image_source(options: RefinementOptions, dataset: Dataset, root) -> ImageSource:
-    """Reader of the particles' images."""
+def with_seed_and_diameter(options: RefinementOptions, model: Model) -> RefinementOptions:
+    """The options with the seed and the particle's diameter that the user left open."""
+    if options.random_seed is None:
+        options = options.derive("from the clock", random_seed=secrets.randbelow(2**31 - 1))
+    if options.particle_diameter is None:
+        whole = (model.box - options.maskedge) * model.pixel_size_A
+        options = options.derive("the box less the mask edge", particle_diameter=whole)
+    return options
+
+
+def image_source(job: Job, options: RefinementOptions, dataset: Dataset, root) -> ImageSource:
+    """Reader of the particles' images; tells what it does with --scratch_dir."""
     particles = dataset.particles
     boxes = np.array([o.box for o in dataset.optics])[particles.optics]
-    return ImageSource(
+    source = ImageSource(
         particles.image_file,
         particles.image_section,
         dataset.image_files,
@@ -134,6 +152,9 @@ def image_source(options: RefinementOptions, dataset: Dataset, root) -> ImageSou
         keep_free_scratch_GB=options.keep_free_scratch,
         keep_scratch=options.keep_scratch,
     )
+    if source.scratch_note:
+        job.progress.line(f" {source.scratch_note}")
+    return source
 
 
 def check_background(options: RefinementOptions, settings: Settings, dataset: Dataset, source) -> None:
@@ -205,3 +226,77 @@ def tell_quarantined(job: Job, dataset: Dataset, known: set[int]) -> None:
         job.progress.warning(
             f"{len(new)} particles cannot be used and are left out, the first is {first}; all are in {job.dir.log}"
         )
+
+
+def iteration_values(state, model: Model) -> dict[str, Any]:
+    """What the log's event of an iteration has in 2D and in 3D.
+
+    Parameters
+    ----------
+    state : job.classify.State or model.state.Refinement
+    """
+    progress = state.progress
+    return {
+        "iteration": progress.iteration,
+        "resolution_A": model.current_resolution_A,
+        "current_size_px": model.current_size_px,
+        "coarse_size_px": state.coarse_size_px,
+        "p_max": model.average_p_max,
+        "n_significant": state.n_significant,
+        "log_likelihood": model.log_likelihood,
+        "change_angle_deg": progress.change_angle_deg,
+        "change_offset_A": progress.change_offset_A,
+        "change_class": progress.change_class,
+        "sigma_offset_A": model.sigma_offset_A,
+        "class_weight": model.class_weight,
+        "class_resolution_A": model.class_resolution_A,
+        "seconds": state.seconds,
+        "peak_memory_bytes": peak_bytes(),
+    }
+
+
+def report_fields(
+    be, job: Job, options: RefinementOptions, state, model: Model, parts: dict[str, int], **inputs: Any
+) -> dict[str, Any]:
+    """The fields of report.parts.Run that follow from the run alone.
+
+    Parameters
+    ----------
+    state : job.classify.State or model.state.Refinement
+    parts : what takes memory -> predicted bytes
+    inputs : more of what was read
+    """
+    dataset = state.dataset
+    events = {event["iteration"]: event for event in read_events(job.dir.log, "iteration")}
+    position = {int(row): i for i, row in enumerate(dataset.particles.row)}
+    return {
+        "option_rows": value_rows(options),
+        "events": [events[i] for i in sorted(events) if i <= state.progress.iteration],
+        "model": model,
+        "inputs": {
+            "particles": options.particles or options.continue_from,
+            "number of particles": len(dataset),
+            "micrographs": len(dataset.sources),
+            **inputs,
+            "box": f"{model.box} px",
+            "pixel size": f"{model.pixel_size_A:g} A",
+        },
+        "machine": {
+            "command": command_line(),
+            "version": f"vitreous {__version__}",
+            "arithmetic": f"{be.name}, {be.lib.__name__}",
+            "threads": be.n_threads,
+            "random seed": options.random_seed,
+            "finished": time.strftime("%Y-%m-%d %H:%M"),
+        },
+        "memory_bytes": parts,
+        "peak_bytes": peak_bytes(),
+        "quarantined": [(dataset.image_name(position[row]), cause) for row, cause in dataset.quarantined.items()],
+    }
+
+
+def save_report(job: Job, page: str, outputs: str = "") -> Path:
+    """Write the report and tell where it is, with other outputs, and the peak of memory."""
+    path = job.write_report(page)
+    job.progress.line(f" Report: {path}   {outputs}peak memory {human(peak_bytes())}")
+    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,25 +19,28 @@ from vitreous.io.refine_files import read_refinement, write_refinement
 from vitreous.job import refine
 from vitreous.job.forecast import forecast_volume
 from vitreous.job.job import Job, command_line
-from vitreous.job.memory import check_memory, human, peak_bytes
 from vitreous.job.progress import RunEta, duration, expectation_title, noise_line
 from vitreous.job.rundir import RunDir, split_optimiser_name
 from vitreous.model import healpix
 from vitreous.model.state import Model, Progress, Refinement, Sampling
 from vitreous.programs.launch import open_job, record_options
 from vitreous.programs.map_files import read_map, same_grid
-from vitreous.programs.option_text import read_record, value_rows
+from vitreous.programs.option_text import read_record
 from vitreous.programs.refine_common import (
     check_background,
     checked_particles,
     engine_settings,
     image_source,
     import_plots_early,
+    iteration_values,
     new_model,
+    report_fields,
     retire_earlier_run,
+    save_report,
     saved_settings,
     tell_notes,
     tell_quarantined,
+    with_seed_and_diameter,
 )
 from vitreous.programs.volume_options import VolumeOptions
 
@@ -81,12 +83,7 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
     n_classes : of a new run
     """
     options, state = resume(options, course_of) if options.continue_from else start(options, course_of, n_classes)
-    if options.random_seed is None:
-        options = options.derive("from the clock", random_seed=secrets.randbelow(2**31 - 1))
-    if options.particle_diameter is None:
-        model = state.models[0]
-        whole = (model.box - options.maskedge) * model.pixel_size_A
-        options = options.derive("the box less the mask edge", particle_diameter=whole)
+    options = with_seed_and_diameter(options, state.models[0])
     course = course_of(options)
     progress = replace(state.progress, random_seed=options.random_seed, n_iterations=course.last_iteration)
     state = replace(state, progress=progress)
@@ -97,9 +94,7 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
         tell_notes(job, state.dataset)
         settings = make_settings(options, state)
         root = find_root(options.particles or options.continue_from, state.dataset.image_files)
-        with image_source(options, state.dataset, root) as source:
-            if source.scratch_note:
-                job.progress.line(f" {source.scratch_note}")
+        with image_source(job, options, state.dataset, root) as source:
             parts = tell_memory(be, job, options, state)
             if not options.continue_from:
                 state = initialise(be, job, options, settings, state, source)
@@ -309,29 +304,17 @@ def log_iteration(job: Job, state: Refinement, course: Course, left_s: float) ->
     """One event with all numbers, one line with those that a user watches."""
     model, progress, sampling = state.models[0], state.progress, state.sampling
     step = oversampled_step_deg(sampling)
-    values = {
-        "iteration": progress.iteration,
-        "resolution_A": model.current_resolution_A,
-        "current_size_px": model.current_size_px,
-        "coarse_size_px": state.coarse_size_px,
-        "healpix_order": sampling.healpix_order,
-        "angular_step_deg": step,
-        "offset_step_A": sampling.offset_step_A / 2**sampling.oversampling,
-        "local": sampling.sigma_deg > 0,
-        "p_max": model.average_p_max,
-        "n_significant": state.n_significant,
-        "log_likelihood": model.log_likelihood,
-        "change_angle_deg": progress.change_angle_deg,
-        "change_offset_A": progress.change_offset_A,
-        "change_class": progress.change_class,
-        "accuracy_deg": progress.accuracy_rotation_deg,
-        "accuracy_A": progress.accuracy_shift_A,
-        "sigma_offset_A": model.sigma_offset_A,
-        "class_weight": model.class_weight,
-        "class_resolution_A": model.class_resolution_A,
-        "fsc": state.fsc,
-    }
-    job.log.event("iteration", **values, seconds=state.seconds, peak_memory_bytes=peak_bytes())
+    job.log.event(
+        "iteration",
+        **iteration_values(state, model),
+        healpix_order=sampling.healpix_order,
+        angular_step_deg=step,
+        offset_step_A=sampling.offset_step_A / 2**sampling.oversampling,
+        local=sampling.sigma_deg > 0,
+        accuracy_deg=progress.accuracy_rotation_deg,
+        accuracy_A=progress.accuracy_shift_A,
+        fsc=state.fsc,
+    )
     taken = duration(sum(state.seconds.values()))
     left = "" if course.auto or progress.iteration >= course.last_iteration else f", about {duration(left_s)} left"
     job.progress.line(
@@ -347,51 +330,20 @@ def tell_memory(be, job: Job, options: VolumeOptions, state: Refinement) -> dict
         state.dataset, state.models, state.sampling, preread=options.preread_images, n_threads=be.n_threads
     )
     shrink = "give --pad 1, which takes an eighth of the memory for maps, or smaller images"
-    job.progress.line(check_memory(parts, shrink))
-    job.log.event("memory forecast", bytes=parts, total=sum(parts.values()))
+    job.tell_memory(parts, shrink)
     return parts
 
 
 def write_report(be, job: Job, options: VolumeOptions, state: Refinement, parts: dict[str, int]) -> Path:
     """report.html beside the outputs; matplotlib is imported only here."""
-    from vitreous.io.atomic import atomic_write
-    from vitreous.job.log import read_events
     from vitreous.report.refine3d import Refine3dRun, columns_of, refine3d_report
 
-    dataset, model = state.dataset, state.models[0]
-    events = {event["iteration"]: event for event in read_events(job.dir.log, "iteration")}
-    position = {int(row): i for i, row in enumerate(dataset.particles.row)}
-    curves = {} if state.fsc is None else {"half-sets": state.fsc}
+    fields = report_fields(be, job, options, state, state.models[0], parts, reference=options.ref or "of the run")
     run_ = Refine3dRun(
         title=f"{'3D refinement' if len(state.models) == 2 else '3D classification'}: {job.dir.root}",
-        option_rows=value_rows(options),
-        events=[events[i] for i in sorted(events) if i <= state.progress.iteration],
-        model=model,
-        fsc=curves,
-        particles=columns_of(dataset.particles, dataset.usable),
+        fsc={} if state.fsc is None else {"half-sets": state.fsc},
+        particles=columns_of(state.dataset.particles, state.dataset.usable),
         symmetry=state.symmetry,
-        inputs={
-            "particles": options.particles or options.continue_from,
-            "number of particles": len(dataset),
-            "micrographs": len(dataset.sources),
-            "reference": options.ref or "of the run",
-            "box": f"{model.box} px",
-            "pixel size": f"{model.pixel_size_A:g} A",
-        },
-        machine={
-            "command": command_line(),
-            "version": f"vitreous {__version__}",
-            "arithmetic": f"{be.name}, {be.lib.__name__}",
-            "threads": be.n_threads,
-            "random seed": options.random_seed,
-            "finished": time.strftime("%Y-%m-%d %H:%M"),
-        },
-        memory_bytes=parts,
-        peak_bytes=peak_bytes(),
-        quarantined=[(dataset.image_name(position[row]), cause) for row, cause in dataset.quarantined.items()],
+        **fields,
     )
-    with atomic_write(job.dir.report) as file:
-        file.write(refine3d_report(run_).encode())
-    job.progress.line(f" Report: {job.dir.report}   peak memory {human(peak_bytes())}")
-    job.log.event("report", path=str(job.dir.report))
-    return job.dir.report
+    return save_report(job, refine3d_report(run_))
