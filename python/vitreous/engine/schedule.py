@@ -36,13 +36,16 @@ def class_shells(data_vs_prior) -> np.ndarray:
 
 def updated_resolution(model: Model, progress: Progress, settings: Settings) -> tuple[float, Progress]:
     """Resolution of the present references, A, and the counter of iterations without gain."""
+    return gained_resolution(resolution_shell(model.data_vs_prior, settings.minres_map), model, progress, settings)
+
+
+def gained_resolution(shell: int, model: Model, progress: Progress, settings: Settings) -> tuple[float, Progress]:
+    """Resolution, A, where the references reach ``shell``, or --ini_high while they are as it left them; the counter."""
     box_A = model.box * model.pixel_size_A
     if settings.ini_high_A > 0 and (
         progress.iteration == 0 or (progress.iteration == 1 and settings.first_iteration_cc)
     ):
         shell = int(round_half_up(box_A / settings.ini_high_A))
-    else:
-        shell = resolution_shell(model.data_vs_prior, settings.minres_map)
     shell = min(max(shell, 1), model.box // 2)
     new, best = shell / box_A, progress.best_resolution_inv_A
     gained = new > best + 0.0001

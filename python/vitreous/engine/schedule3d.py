@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vitreous.engine.fsc import first_below
-from vitreous.engine.schedule import resolution_shell
+from vitreous.engine.schedule import gained_resolution, resolution_shell
 from vitreous.engine.settings import Settings
 from vitreous.model import healpix
-from vitreous.model.band import round_half_up
 from vitreous.model.state import Model, Progress, Sampling
 
 # The angular step is fine enough below this share of the estimated accuracy (RELION's choice).
@@ -43,24 +42,11 @@ def oversampled_step_deg(sampling: Sampling) -> float:
 
 def halves_resolution(model: Model, progress: Progress, settings: Settings) -> tuple[float, Progress]:
     """Resolution after an iteration with half-sets, A, and the counter of iterations without gain."""
-    box_A, half = model.box * model.pixel_size_A, model.box // 2
-    if settings.ini_high_A > 0 and (
-        progress.iteration == 0 or (progress.iteration == 1 and settings.first_iteration_cc)
-    ):
-        shell = int(round_half_up(box_A / settings.ini_high_A))
-    else:
-        shell = resolution_shell(model.data_vs_prior, settings.minres_map)
-        again = np.flatnonzero(model.data_vs_prior[0][:half] > 1)
-        if len(again) and again[-1] > shell + DIP_SHELLS:
-            shell = int(again[-1])
-    shell = min(max(shell, 1), half)
-    new, best = shell / box_A, progress.best_resolution_inv_A
-    gained = new > best + 0.0001
-    return box_A / shell, replace(
-        progress,
-        n_iter_without_gain=0 if gained else progress.n_iter_without_gain + 1,
-        best_resolution_inv_A=max(new, best),
-    )
+    shell = resolution_shell(model.data_vs_prior, settings.minres_map)
+    again = np.flatnonzero(model.data_vs_prior[0][: model.box // 2] > 1)
+    if len(again) and again[-1] > shell + DIP_SHELLS:
+        shell = int(again[-1])
+    return gained_resolution(shell, model, progress, settings)
 
 
 def grown_increment(fsc, size_px: int, progress: Progress) -> Progress:
