@@ -1,10 +1,9 @@
-"""The judge of side-by-side runs finds the errors that were put in, and none where there are none."""
+"""The judge of side-by-side runs, the sets that it simulates, and the galleries that it matches."""
 
 import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "bench" / "peers"))
 
@@ -13,51 +12,10 @@ import galleries
 import judge
 import simulate
 
-N, N_VIEWS, BOX, PIXEL_A = 1200, 6, 64, 4.0
+N_VIEWS, BOX, PIXEL_A = 6, 64, 4.0
 
 
-@pytest.fixture(scope="module")
-def truth():
-    rng = np.random.default_rng(3)
-    view = rng.integers(1, N_VIEWS + 1, N)
-    return {"view": view, "psi": rng.uniform(-180, 180, N), "origin": rng.normal(0, 8, (N, 2))}
-
-
-def classified(truth, psi_noise_deg=0.0, shift_noise_A=0.0):
-    """Classes that are the views, each average turned by 40 degrees times its class and displaced by (6, -9) A."""
-    rng = np.random.default_rng(4)
-    psi = truth["psi"] - 40 * truth["view"]
-    c, s = np.cos(np.radians(psi)), np.sin(np.radians(psi))
-    displaced = np.stack([c * 6 + s * -9, -s * 6 + c * -9], 1)  # A(0, 0, psi) = [c s; -s c]
-    return judge.wrap_deg(psi + rng.normal(0, 1, N) * psi_noise_deg), (
-        truth["origin"] + displaced + rng.normal(0, 1, (N, 2)) * shift_noise_A)
-
-
-def test_judge_finds_no_error_in_the_truth(truth):
-    psi, origin = classified(truth)
-    angle, shift, turn = judge.pose_errors(truth["view"], truth["view"], psi, truth["psi"], origin, truth["origin"])
-    assert len(angle) == N and angle.max() < 1e-9 and shift.max() < 1e-9
-    assert all(abs(judge.wrap_deg(turn[v, v] - 40 * v)) < 1e-9 for v in range(1, N_VIEWS + 1))
-    assert judge.purity(truth["view"], truth["view"]) == 1
-
-
-def test_judge_finds_the_errors_put_in(truth):
-    psi, origin = classified(truth, psi_noise_deg=5, shift_noise_A=3)
-    angle, shift, _ = judge.pose_errors(truth["view"], truth["view"], psi, truth["psi"], origin, truth["origin"])
-    # Medians of a half-normal and of a Rayleigh distribution; of 1200 samples they scatter by 3 %, and 5 degrees of
-    # angle turn the displacement of 11 A by 0.9 A, which adds 5 %.
-    assert np.median(angle) == pytest.approx(0.6745 * 5, rel=0.1)
-    assert np.median(shift) == pytest.approx(1.1774 * 3, rel=0.12)
-
-
-def test_judge_purity_of_classes_by_chance(truth):
-    by_chance = np.random.default_rng(5).integers(1, 4, N)
-    assert judge.purity(by_chance, truth["view"]) < 1.3 / N_VIEWS
-    merged = np.where(truth["view"] < 3, 1, truth["view"])
-    assert judge.purity(merged, truth["view"]) == pytest.approx(1 - 1 / N_VIEWS, abs=0.03)
-
-
-def test_judge_resolution_of_a_perfect_and_of_a_blurred_average(truth):
+def test_judge_resolution_of_a_perfect_and_of_a_blurred_average():
     atoms_A = simulate.chain_atoms(1)
     kx, ky, k2, _ = simulate.frequencies(BOX, PIXEL_A)
     rot, tilt = simulate.view_directions(N_VIEWS)[1]

@@ -23,6 +23,8 @@ import machine
 import numpy as np
 import simulate
 
+from vitreous.engine.judge import pose_errors, purity
+
 HERE = Path(__file__).parent
 RELION = "relion_refine"
 # name, heading, format, and whether less is better
@@ -117,13 +119,13 @@ def against_truth(o, particles: Path, out: Path, averages, share, occupied) -> d
     view = files.numbers(truth, "rlnClassNumber").astype(int)[row]
     class_number = files.numbers(found, "rlnClassNumber").astype(int)
     origin, true_origin = (np.stack([files.numbers(t, f"rlnOrigin{a}Angst") for a in "XY"], 1) for t in (found, truth))
-    angle_deg, shift_A, turn = judge.pose_errors(class_number, view, files.numbers(found, "rlnAnglePsi"),
-                                                 files.numbers(truth, "rlnAnglePsi")[row], origin, true_origin[row])
+    angle_deg, shift_A, turn = pose_errors(class_number, view, files.numbers(found, "rlnAnglePsi"),
+                                           files.numbers(truth, "rlnAnglePsi")[row], origin, true_origin[row])
     true_A = judge.true_resolutions(averages, share, class_number, view, turn, o.views, atoms(o), pixel_size_A,
                                     o.diameter)
     members = [view[class_number == i + 1] for i in occupied]
     main_views = {int(np.bincount(m).argmax()) for m in members if len(m)}
-    return {"true_resolution_A": float(np.median(true_A)), "purity": judge.purity(class_number, view),
+    return {"true_resolution_A": float(np.median(true_A)), "purity": purity(class_number, view),
             "n_views": len(main_views), "angle_error_deg": float(np.median(angle_deg)),
             "shift_error_A": float(np.median(shift_A))}
 

@@ -1,61 +1,11 @@
-"""How good is a 2D classification, given the truth. Arrays in, figures out; knows nothing of the program judged.
-
-A class average has no orientation of its own, so in-plane angles and origins are compared within a class and a true
-view: there estimate minus truth is one constant, and the spread about it is the error.
-"""
+"""How well class averages resolve what was simulated. Arrays in, figures out; knows nothing of the program judged."""
 
 from __future__ import annotations
 
 import numpy as np
 import simulate
 
-MIN_MEMBERS = 10  # a median over fewer particles follows them, and their error would look smaller than it is
 MIN_SHARE = 0.03  # a class with less is empty for the purpose of a gallery or a resolution
-
-
-def wrap_deg(angle_deg):
-    """To [-180, 180)."""
-    return (np.asarray(angle_deg) + 180) % 360 - 180
-
-
-def circular_median_deg(angle_deg: np.ndarray) -> float:
-    """The member with the least summed absolute distance to all others."""
-    return float(angle_deg[np.abs(wrap_deg(angle_deg[:, None] - angle_deg)).sum(1).argmin()])
-
-
-def purity(class_number: np.ndarray, view: np.ndarray) -> float:
-    """Share of particles that lie in a class whose most frequent view is theirs."""
-    return sum(np.bincount(view[class_number == c]).max() for c in np.unique(class_number)) / len(view)
-
-
-def pose_errors(class_number, view, psi_deg, true_psi_deg, origin_A, true_origin_A):
-    """Errors within each (class, view) of at least MIN_MEMBERS particles, about that group's median.
-
-    Parameters
-    ----------
-    class_number, view : (n,) int
-    psi_deg, true_psi_deg : (n,) float64
-    origin_A, true_origin_A : (n, 2) float64      x, y; the shift to apply
-
-    Returns
-    -------
-    angle_deg : (m,) float64            absolute in-plane error of each particle judged
-    shift_A : (m,) float64              length of the shift error
-    turn_deg : dict (class, view) -> float      true psi minus psi: the view's in-plane angle in the class average
-    """
-    angle, shift, turn = [], [], {}
-    c, s = np.cos(np.radians(psi_deg)), np.sin(np.radians(psi_deg))
-    dx, dy = (origin_A - true_origin_A).T
-    in_class = np.stack([c * dx - s * dy, s * dx + c * dy], 1)  # transpose of A(0, 0, psi) = [c s; -s c]
-    for group in sorted(set(zip(class_number.tolist(), view.tolist()))):
-        member = (class_number == group[0]) & (view == group[1])
-        if member.sum() < MIN_MEMBERS:
-            continue
-        difference = true_psi_deg[member] - psi_deg[member]
-        turn[group] = circular_median_deg(difference)
-        angle.append(np.abs(wrap_deg(difference - turn[group])))
-        shift.append(np.linalg.norm(in_class[member] - np.median(in_class[member], axis=0), axis=1))
-    return np.concatenate(angle or [[]]), np.concatenate(shift or [[]]), turn
 
 
 def ring_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

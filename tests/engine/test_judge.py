@@ -8,6 +8,7 @@ import pytest
 from vitreous.engine import judge as judging
 from vitreous.engine.phantom import make_phantom
 from vitreous.engine.simulate import Recipe, draw_truth, euler_matrix, view_directions
+from vitreous.model.rotation import wrap_deg
 
 N_VIEWS, BOX, PIXEL_A = 4, 48, 5.0
 RECIPE = Recipe(n=400, box=BOX, pixel_size_A=PIXEL_A, views=N_VIEWS, seed=2)
@@ -44,7 +45,7 @@ def test_match_finds_a_turned_and_shifted_view(phantom, bank):
         assert view == i
         assert correlation > 0.98
         # psi = 40 shows the reference turned by -40 degrees in the array's axes, which is what rotate calls +40
-        assert abs(judging.wrap_deg(abs(turn) - 40)) <= 1
+        assert abs(wrap_deg(abs(turn) - 40)) <= 1
         assert moved.shape == (BOX, BOX)
 
 
@@ -68,8 +69,9 @@ def test_a_turn_and_shift_of_a_whole_class_is_no_error():
     # a class average that lies turned by 30 degrees and shifted by d: psi and origins of its members follow
     rotation = euler_matrix(0.0, 0.0, columns["psi_deg"] - 30)[:, :2, :2]
     moved = truth["shift_A"] + np.einsum("nij,j->ni", rotation, [7.0, 3.0])
-    angle, shift = judging.pose_errors(columns["class_number"], truth["view"], columns["psi_deg"] - 30,
-                                       truth["psi_deg"], moved, truth["shift_A"])
+    angle, shift, turn = judging.pose_errors(columns["class_number"], truth["view"], columns["psi_deg"] - 30,
+                                             truth["psi_deg"], moved, truth["shift_A"])
+    assert turn == {(view + 1, view): pytest.approx(30) for view in range(N_VIEWS)}
     assert len(angle) == len(truth["view"])
     np.testing.assert_allclose(angle, 0, atol=1e-9)
     np.testing.assert_allclose(shift, 0, atol=1e-9)
@@ -80,8 +82,8 @@ def test_errors_of_known_size_are_measured():
     rng = np.random.default_rng(6)
     noisy = truth["shift_A"] + rng.normal(0, 2.0, truth["shift_A"].shape)
     psi_deg = truth["psi_deg"] + rng.normal(0, 3, len(truth["view"]))
-    angle, shift = judging.pose_errors(columns["class_number"], truth["view"], psi_deg, truth["psi_deg"], noisy,
-                                       truth["shift_A"])
+    angle, shift, _ = judging.pose_errors(columns["class_number"], truth["view"], psi_deg, truth["psi_deg"], noisy,
+                                          truth["shift_A"])
     assert np.median(angle) == pytest.approx(0.6745 * 3, rel=0.2)  # median |normal|, 400 particles
     assert np.median(shift) == pytest.approx(1.1774 * 2, rel=0.15)  # median of a Rayleigh variable
 
@@ -106,10 +108,10 @@ def test_empty_and_tiny_classes_are_left_out(phantom, bank):
 def test_no_error_is_claimed_without_enough_particles():
     t = draw_truth(replace(RECIPE, n=5))
     shift = np.zeros((5, 2))
-    angle, _ = judging.pose_errors(t.view + 1, t.view, t.psi_deg, t.psi_deg, shift, shift)
+    angle, *_ = judging.pose_errors(t.view + 1, t.view, t.psi_deg, t.psi_deg, shift, shift)
     assert len(angle) == 0
 
 
 def test_circular_median_crosses_the_seam():
     middle = judging.circular_median_deg(np.array([179.0, -179.0, 178.0, -178.0, 180.0]))
-    assert abs(judging.wrap_deg(middle - 180)) <= 1
+    assert abs(wrap_deg(middle - 180)) <= 1

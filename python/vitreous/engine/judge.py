@@ -12,7 +12,9 @@ import numpy as np
 import scipy.fft
 from scipy.ndimage import rotate
 
-MIN_MEMBERS = 8  # a median over fewer particles follows them, and their error would look smaller than it is
+from vitreous.model.rotation import wrap_deg
+
+MIN_MEMBERS = 10  # a median over fewer particles follows them, and their error would look smaller than it is
 COARSE_DEG, FINE_DEG = 6.0, 1.0  # steps of the search for the turn of an average
 FINER = 4  # and for its shift, per pixel
 
@@ -42,11 +44,6 @@ class Score:
     shift_error_A: float
 
 
-def wrap_deg(angle_deg):
-    """To [-180, 180)."""
-    return (np.asarray(angle_deg) + 180) % 360 - 180
-
-
 def circular_median_deg(angle_deg: np.ndarray) -> float:
     """The angle of the set with the least summed distance to (at most 500 of) the others."""
     some = angle_deg[:: max(len(angle_deg) // 500, 1)]
@@ -71,19 +68,21 @@ def pose_errors(class_number, view, psi_deg, true_psi_deg, shift_A, true_shift_A
     -------
     angle_deg : (m,) float64        of the particles that could be judged
     shift_error_A : (m,) float64    length of the error
+    turn_deg : dict (class, view) -> float    true psi minus psi: the view's in-plane angle in the class average
     """
     c, s = np.cos(np.radians(psi_deg)), np.sin(np.radians(psi_deg))
     dx, dy = (np.asarray(shift_A) - true_shift_A).T
     in_class = np.stack([c * dx - s * dy, s * dx + c * dy], axis=1)  # transpose of A(0, 0, psi) = [c s; -s c]
-    angle, shift = [np.zeros(0)], [np.zeros(0)]
-    for pair in np.unique(np.stack([class_number, view]), axis=1).T:
+    angle, shift, turn = [np.zeros(0)], [np.zeros(0)], {}
+    for pair in sorted(set(zip(class_number.tolist(), view.tolist()))):
         member = (class_number == pair[0]) & (view == pair[1])
         if member.sum() < MIN_MEMBERS:
             continue
         difference = wrap_deg(np.asarray(true_psi_deg)[member] - np.asarray(psi_deg)[member])
-        angle.append(np.abs(wrap_deg(difference - circular_median_deg(difference))))
+        turn[pair] = circular_median_deg(difference)
+        angle.append(np.abs(wrap_deg(difference - turn[pair])))
         shift.append(np.linalg.norm(in_class[member] - np.median(in_class[member], axis=0), axis=1))
-    return np.concatenate(angle), np.concatenate(shift)
+    return np.concatenate(angle), np.concatenate(shift), turn
 
 
 class ViewBank:
@@ -181,7 +180,7 @@ def judge(averages, share, resolution_A, columns, truth, bank: ViewBank, min_sha
         matched.append(moved)
         classes.append(ClassScore(k + 1, float(share[k]), int(members.sum()), nearest, correlation,
                                   float(members.max() / members.sum()), turn))
-    angle, shift = pose_errors(class_number, view, columns["psi_deg"], truth["psi_deg"], columns["shift_A"],
-                               truth["shift_A"])
+    angle, shift, _ = pose_errors(class_number, view, columns["psi_deg"], truth["psi_deg"], columns["shift_A"],
+                                  truth["shift_A"])
     return Score(classes, np.array(matched).reshape(-1, bank.box, bank.box), purity(class_number, view), len(found),
                  float(np.median(angle)) if len(angle) else np.nan, float(np.median(shift)) if len(shift) else np.nan)
