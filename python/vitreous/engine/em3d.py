@@ -83,8 +83,8 @@ def make_plan(
     coarse_px = coarse_size_3d(model, sampling, settings, size)
     coarse, fine = orientations.coarse_and_fine(be, sampling, symmetry, model.n_classes)
     lattice = VolumeLattice(model.box, model.padding, size / 2)
-    low_cut = model.box * model.pixel_size_A / settings.strict_lowres_A if settings.strict_lowres_A > 0 else 0
-    parts = [reference_transform(v, lattice, be.n_threads, low_cut_px=round(low_cut)) for v in model.references]
+    low_cut_px = settings.low_cut_px(model.box * model.pixel_size_A)
+    parts = [reference_transform(v, lattice, be.n_threads, low_cut_px=low_cut_px) for v in model.references]
     if direction_weight is None or direction_weight.shape != (model.n_classes, coarse.n_dir):
         direction_weight = np.repeat(model.class_weight[:, None] / coarse.n_dir, coarse.n_dir, 1)
     return Plan3D(

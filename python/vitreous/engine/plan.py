@@ -118,7 +118,7 @@ def slice_matrices(psi_deg, geometry: Geometry, lattice: Lattice) -> np.ndarray:
     rotation = np.stack(
         [np.stack([np.cos(angle), -np.sin(angle)], -1), np.stack([np.sin(angle), np.cos(angle)], -1)], -2
     )
-    scale = geometry.ratio * lattice.side / lattice.box
+    scale = geometry.ratio * lattice.ratio
     return np.ascontiguousarray(scale * rotation @ np.array(geometry.optics.magnification), np.float32)
 
 
@@ -209,8 +209,8 @@ def make_plan(be, model: Model, sampling: Sampling, progress: Progress, settings
     coarse_px = coarse_size(model, sampling, settings, size)
     coarse, fine, n_child_psi, n_child_shift = coarse_and_fine(sampling)
     lattice = Lattice(model.box, model.padding, size / 2)
-    low_cut = model.box * model.pixel_size_A / settings.strict_lowres_A if settings.strict_lowres_A > 0 else 0
-    reference_ft, power = reference_transform(model.references, lattice, be.n_threads, round(low_cut))
+    low_cut_px = settings.low_cut_px(model.box * model.pixel_size_A)
+    reference_ft, power = reference_transform(model.references, lattice, be.n_threads, low_cut_px)
     return Plan(
         model,
         sampling,

@@ -12,46 +12,20 @@ import numpy as np
 import scipy.fft
 
 from vitreous.model.band import round_half_up
+from vitreous.model.lattice import PaddedLattice
 from vitreous.model.masks import soft_circle
 
 
-@dataclass(frozen=True)
-class Lattice:
-    """The padded Fourier lattice of a 2D box, out to radius_px of the unpadded one.
+class Lattice(PaddedLattice):
+    """The lattice of a 2D box: row ky + ny//2.
 
     Attributes
     ----------
-    side : padded box, even; padding : side / box
-    ny, nx : shape of the half transforms that are kept
     shell : (ny, nx) int32         shell of the unpadded box of each sample
-    inside : (ny, nx) bool         |R| <= round(radius_px * padding)
+    inside : (ny, nx) bool         |R| <= radius
     """
 
-    box: int
-    padding: float
-    radius_px: float
-
-    @property
-    def side(self) -> int:
-        return 2 * round(self.padding * self.box / 2)
-
-    @property
-    def radius(self) -> int:
-        """Largest radius in padded samples."""
-        return int(round_half_up(self.radius_px * self.side / self.box))
-
-    @property
-    def reach(self) -> float:
-        """Radius for slices: what lies on the rim itself is inside at every angle, whatever its rounding."""
-        return self.radius + 1e-3
-
-    @property
-    def nx(self) -> int:
-        return self.radius + 3
-
-    @property
-    def ny(self) -> int:
-        return 2 * self.nx - 1
+    RIM = 3  # the 2D kernels ask for a whole sample beyond the reach
 
     @property
     def distance(self) -> np.ndarray:
@@ -60,7 +34,7 @@ class Lattice:
 
     @property
     def shell(self) -> np.ndarray:
-        return round_half_up(self.distance * self.box / self.side)
+        return round_half_up(self.distance / self.ratio)
 
     @property
     def inside(self) -> np.ndarray:
@@ -168,7 +142,7 @@ def wiener(
     Source: docs/equations.md#wiener
     """
     n_shells, inside = lattice.box // 2 + 1, lattice.inside
-    oc = (lattice.side / lattice.box) ** 2
+    oc = lattice.ratio**2
     shell = np.minimum(lattice.shell, n_shells - 1)
     weight = np.where(inside, weight, 0)
     mean_weight = shell_mean(weight, lattice)

@@ -49,3 +49,7 @@ class Settings:
     def correlation(self, iteration: int) -> bool:
         """Whether this iteration scores by normalised cross-correlation."""
         return self.always_cc or (self.first_iteration_cc and iteration == 1)
+
+    def low_cut_px(self, box_A: float) -> int:
+        """The last shell, of references of this box, that no image is compared with; 0 = all are."""
+        return round(box_A / self.strict_lowres_A) if self.strict_lowres_A > 0 else 0

@@ -2,58 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from vitreous.model.band import round_half_up
+from vitreous.model.lattice import PaddedLattice
 
 
-@dataclass(frozen=True)
-class VolumeLattice:
-    """The padded Fourier lattice of a cubic map, out to radius_px of the unpadded one.
-
-    Half transforms have columns kx = 0.., rows and planes ky, kz centred (row ky + ny//2, plane kz + nz//2), samples of
-    the padded box. Large: what depends on the place is given plane by plane.
-
-    Parameters
-    ----------
-    box : side of the map, px, even
-    padding : at least 1; the padded side is box * padding, made even
-    radius_px : largest radius that is kept, in samples of the unpadded box, at most box / 2
-    """
-
-    box: int
-    padding: float
-    radius_px: float
-
-    @property
-    def side(self) -> int:
-        """Padded box."""
-        return 2 * round(self.padding * self.box / 2)
-
-    @property
-    def ratio(self) -> float:
-        """Padded samples per unpadded one."""
-        return self.side / self.box
-
-    @property
-    def radius(self) -> int:
-        """Largest radius in padded samples."""
-        return int(round_half_up(self.radius_px * self.ratio))
-
-    @property
-    def reach(self) -> float:
-        """Radius for slices: what lies on the rim itself is inside at every angle, whatever its rounding."""
-        return self.radius + 1e-3
-
-    @property
-    def nx(self) -> int:
-        return self.radius + 2
-
-    @property
-    def ny(self) -> int:
-        return 2 * self.nx - 1
+class VolumeLattice(PaddedLattice):
+    """The lattice of a cubic map: row ky + ny//2, plane kz + nz//2. Large: what depends on the place is given by plane."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
