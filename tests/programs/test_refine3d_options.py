@@ -12,9 +12,9 @@ from vitreous.programs.class2d_options import Options as Class2d
 from vitreous.programs.class3d_options import Options as Class3d
 from vitreous.programs.option_parser import parse
 from vitreous.programs.option_text import default_text, markdown_table, program_help
-from vitreous.programs.options import ProgramOptions, kind_of
+from vitreous.programs.options import ProgramOptions, again, kind_of
 from vitreous.programs.refine3d_options import Options as Refine3d
-from vitreous.programs.refine_shared_options import RefinementOptions, again
+from vitreous.programs.refine_shared_options import RefinementOptions
 
 PROGRAMS = [Refine3d, Class3d]
 NEW = ["--i", "particles.star", "--ref", "map.mrc", "--o", "Refine3D/run"]

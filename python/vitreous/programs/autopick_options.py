@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 _HELIX = "picking of helices is not in vitreous yet: leave it out to pick segments as single particles, or use relion_autopick"
 _TOPAZ = "vitreous does not call Topaz: run it by itself and import its coordinates, or leave the topaz options out"
@@ -94,11 +94,11 @@ class Options(ProgramOptions):
     read_fom_maps: bool = option(False, "read the maps of an earlier run and only find peaks", group="output")
     no_fom_limit: bool = option(False, "write maps for more than 30 micrographs", group="output")
     only_do_unfinished: bool = option(False, "leave out micrographs that have a coordinate file", group="output")
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED; RELION_JOB_ABORT_NOW there stops the run", group="output",
-        metavar="FOLDER", unset="none",
+    pipeline_control: str | None = again(
+        Common, "pipeline_control",
+        "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED; RELION_JOB_ABORT_NOW there stops the run",
     )  # fmt: skip
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    verb: int = again(Common, "verb")
 
     # Blobs
     LoG: bool = option(False, "pick blobs, by the Laplacian of a Gaussian", group="basic")
@@ -191,7 +191,7 @@ class Options(ProgramOptions):
         group="sampling",
         ge=0,
     )
-    j: int = option(0, "threads; 0 is all that the process may use", group="compute", ge=0)
+    j: int = again(Common, "j")
     gpu: str | None = option(
         None, "run on GPUs; where there is no CUDA code for this the CPU runs and says so", group="compute", metavar="IDS", unset="the CPU",
         bare="default",

@@ -11,8 +11,8 @@ from typing import ClassVar
 from pydantic import model_validator
 
 from vitreous.programs.class2d_refused import REFUSED
-from vitreous.programs.options import option
-from vitreous.programs.refine_shared_options import ClassificationOptions, RefinementOptions, again
+from vitreous.programs.options import again, option
+from vitreous.programs.refine_shared_options import ClassificationOptions, RefinementOptions
 
 
 class Options(RefinementOptions, ClassificationOptions):

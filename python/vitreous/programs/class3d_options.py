@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from vitreous.programs.options import again
 from vitreous.programs.refine3d_refused import REFUSED_CLASS3D
-from vitreous.programs.refine_shared_options import ClassificationOptions, again
+from vitreous.programs.refine_shared_options import ClassificationOptions
 from vitreous.programs.volume_options import VolumeOptions
 
 

@@ -18,7 +18,7 @@ from vitreous.io.star import read_star
 from vitreous.job.progress import Progress, duration, table
 from vitreous.job.rundir import RunDir
 from vitreous.programs import class2d, simulate
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 from vitreous.report.demo import CLASS_HEAD, class_rows, demo_report, headline
 
 # The simulated set: small enough for a minute on two cores, noisy enough that single images show nothing.
@@ -39,7 +39,7 @@ class Options(ProgramOptions):
     EXAMPLES: ClassVar[tuple[str, ...]] = ("vitreous demo", "vitreous demo --i particles.star --o try")
 
     output: str = option("demo", "folder for everything that is made", group="output", flag="o", metavar="FOLDER")
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    verb: int = again(Common, "verb")
     particles: str | None = option(
         None,
         "your own particles: they are classified with defaults for a first look; there is no truth to compare with",
@@ -51,7 +51,7 @@ class Options(ProgramOptions):
     n: int = option(1500, "number of simulated particles", group="basic", ge=100)
     K: int | None = option(None, "number of classes", group="basic", ge=1, unset="12, or one per 150 of your particles")
     iter: int = option(N_ITERATIONS, "iterations", group="basic", ge=1)
-    j: int = option(0, "threads; 0 is all that the process may use", group="compute", ge=0)
+    j: int = again(Common, "j")
     random_seed: int = option(1, "seed of all random numbers", group="compute", ge=0)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.fft
 
 from vitreous.job.memory import available_bytes, human, system_free
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 PACKAGES = ("vitreous", "numpy", "scipy", "scipy-openblas32", "mrcfile", "pydantic", "rich", "matplotlib")
 # A quarter of the rates of a quiet Zen 5 core (231 and 118 GFLOP/s); less than that has a cause that one can remove.
@@ -38,7 +38,7 @@ class Options(ProgramOptions):
     SUMMARY: ClassVar[str] = "what this installation and machine can do, and how to get what is missing"
     EXAMPLES: ClassVar[tuple[str, ...]] = ("vitreous doctor",)
 
-    j: int = option(0, "threads; 0 is all that the process may use", group="compute", ge=0)
+    j: int = again(Common, "j")
     scratch_dir: str | None = option(
         None, "also look at this folder's disk", group="compute", metavar="FOLDER", unset="the current folder alone"
     )

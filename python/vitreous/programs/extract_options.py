@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vitreous.engine.extract import Recipe
 from vitreous.errors import InputError
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 SOURCES = ("coord_suffix", "coord_list", "reextract_data_star")
 
@@ -65,10 +65,8 @@ class Options(ProgramOptions):
     only_do_unfinished: bool = option(
         False, "leave micrographs whose _extract.star exists as they are, and join their particles", group="output"
     )
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
-    )
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    pipeline_control: str | None = again(Common, "pipeline_control")
+    verb: int = again(Common, "verb")
 
     extract_size: int | None = option(None, "side of the boxes in the micrograph; even", group="basic", unit="px",
                                       unset="required", gt=1, le=8192)  # fmt: skip

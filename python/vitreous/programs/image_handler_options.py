@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 _COLOURS = "pictures are grey here: leave it out"
 REFUSED = {
@@ -67,10 +67,8 @@ class Options(ProgramOptions):
         0.0, "black and white of a .png this many standard deviations from the mean; 0 is off", group="output", ge=0
     )
     float16: bool = option(False, "write half precision (mode 12), which RELION 3.1 cannot read", group="output")
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
-    )
-    verb: int = option(1, "0 is silent but for what was asked for", group="output", ge=0)
+    pipeline_control: str | None = again(Common, "pipeline_control")
+    verb: int = again(Common, "verb", "0 is silent but for what was asked for")
 
     stats: bool = _flag("print mean, standard deviation and extremes of each image")
     com: bool = _flag("print the centre of mass of what is positive in each image")

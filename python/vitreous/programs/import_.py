@@ -19,7 +19,7 @@ from vitreous.io.star import Block, read_star, write_star
 from vitreous.job.job import Job
 from vitreous.programs.launch import open_job
 from vitreous.programs.option_text import value_rows
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 from vitreous.report.imported import report_html
 
 NO_PIXEL = "it is no micrograph's header: give --angpix"
@@ -70,10 +70,8 @@ class Options(ProgramOptions):
     )  # fmt: skip
     output: str = option("Import/", "folder for the results", group="output", flag="odir", metavar="FOLDER")
     ofile: str | None = option(None, "name of the table", group="output", metavar="NAME", unset="micrographs.star")
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
-    )
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    pipeline_control: str | None = again(Common, "pipeline_control")
+    verb: int = again(Common, "verb")
     do_micrographs: bool = option(False, "import micrographs", group="basic", no_effect="it is what is done without "
                                   "--do_coordinates")  # fmt: skip
     do_coordinates: bool = option(False, "import coordinates", group="basic")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 VIEW = "nothing is drawn here"
 
@@ -55,10 +55,8 @@ class Options(ProgramOptions):
     box_size: int = option(200, "side of the boxes of --export box", group="output", unit="px", ge=1)
     overwrite: bool = option(False, "imported picks take the place of those in --odir", group="output")
     append: bool = option(False, "imported picks are added to those in --odir", group="output")
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
-    )
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    pipeline_control: str | None = again(Common, "pipeline_control")
+    verb: int = again(Common, "verb")
     coord_scale: float = option(
         1.0, "factor that brings imported coordinates to px of the micrographs, such as 8 for picks on images binned "
              "by 8",

@@ -17,7 +17,7 @@ from vitreous.io.mrc import write_mrc
 from vitreous.job.job import Job
 from vitreous.programs.map_files import open_map_job, output_name, read_map, same_grid
 from vitreous.programs.option_text import value_rows
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 from vitreous.report.maps import mask_report
 
 COMBINATIONS = ("and", "or", "and_not", "or_not")
@@ -60,10 +60,8 @@ class Options(ProgramOptions):
         unset="none",
     )  # fmt: skip
     output: str = option("mask.mrc", "the mask", group="output", flag="o", metavar="FILE")
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
-    )
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    pipeline_control: str | None = again(Common, "pipeline_control")
+    verb: int = again(Common, "verb")
     ini_threshold: float | None = option(
         None, "grey value from which a voxel is inside; without it one is chosen, and printed", group="basic"
     )

@@ -6,6 +6,7 @@ the option, except where that is no good name (``--i``, ``--o``, ``--continue``)
 
 from __future__ import annotations
 
+import copy
 import difflib
 import os
 from collections.abc import Mapping
@@ -272,3 +273,31 @@ class ProgramOptions(BaseModel):
                 todo = f"leave --{flag} out, or start a new run"
                 raise InputError(f"--{flag}: found {now!r} with --continue, expected {then!r} as in the run; {todo}")
         return self._with({k: v for k, v in kept.items() if self.origin(k) != "user"}, "continued run")
+
+
+def again(program: type[ProgramOptions], name: str, help: str = "", **extra: Any) -> Any:
+    """An option of another program, with other words or another rule.
+
+    Parameters
+    ----------
+    program, name : where it is declared, and the field's name there
+    help : in place of the option's own
+    extra : ``unset``, ``on_continue``, ``saved``, ... as of ``option``
+    """
+    field = copy.copy(program.model_fields[name])
+    unknown = set(extra) - set(field.json_schema_extra)
+    if unknown:
+        raise ValueError(f"again: found {', '.join(sorted(unknown))}, expected {', '.join(field.json_schema_extra)}")
+    field.description = help or field.description
+    field.json_schema_extra = {**field.json_schema_extra, **extra}
+    return field
+
+
+class Common(ProgramOptions):
+    """Options that most programs have; each takes them to its place with ``again``."""
+
+    pipeline_control: str | None = option(
+        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
+    )
+    verb: int = option(1, "0 is silent", group="output", ge=0)
+    j: int = option(0, "threads; 0 is all that the process may use", group="compute", ge=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 REFUSED = {
     "ios": "optimisation sets are not read here yet: give the half maps with --i and --i2",
@@ -37,10 +37,8 @@ class Options(ProgramOptions):
     )  # fmt: skip
     output: str = option("postprocess", "start of the output names", group="output", flag="o", metavar="ROOT")
     half_maps: bool = option(False, "write the half maps, sharpened like the map, for validation", group="output")
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
-    )
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    pipeline_control: str | None = again(Common, "pipeline_control")
+    verb: int = again(Common, "verb")
     angpix: float | None = option(None, "pixel size", group="basic", unit="A", unset="from the header", gt=0)
     mtf_angpix: float | None = option(
         None,
@@ -99,4 +97,4 @@ class Options(ProgramOptions):
         25.0, "randomise phases from this resolution on, for --locres", group="expert", unit="A", gt=0
     )
     locres_minres: float = option(50.0, "no local resolution is worse than this", group="expert", unit="A", gt=0)
-    j: int = option(0, "threads; 0 is all that the process may use", group="compute", ge=0)
+    j: int = again(Common, "j")

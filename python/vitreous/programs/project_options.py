@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 SIMULATE = "vitreous simulate makes particles with known truth; leave it out"
 
@@ -44,10 +44,8 @@ class Options(ProgramOptions):
     mask: str | None = option(None, "the map is multiplied by it first", group="input", metavar="MRC", unset="none")
     output: str = option("proj", "start of the output names", group="output", flag="o", metavar="ROOT")
     float16: bool = option(False, "write the stack in half precision (mode 12), half the size", group="output")
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
-    )
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    pipeline_control: str | None = again(Common, "pipeline_control")
+    verb: int = again(Common, "verb")
     nr_uniform: int | None = option(
         None, "so many random directions in place of --ang", group="basic", unset="one projection", ge=1
     )
@@ -76,7 +74,7 @@ class Options(ProgramOptions):
     ignore_particle_name: bool = option(
         False, "for subtomograms", group="expert", no_effect="particles are 2D images here"
     )
-    j: int = option(0, "threads; 0 is all that the process may use", group="compute", ge=0)
+    j: int = again(Common, "j")
 
     @model_validator(mode="after")
     def _check_together(self) -> Options:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 GRIDDING = "the weights are divided out directly, without iterations"
 EWALD = "the Ewald sphere is taken as flat, which matters beyond about 2 A in large particles; use relion_reconstruct"
@@ -85,10 +85,8 @@ class Options(ProgramOptions):
         "also a map of each half, and their FSC; halves are drawn where the particles have none",
         group="output",
     )
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
-    )
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    pipeline_control: str | None = again(Common, "pipeline_control")
+    verb: int = again(Common, "verb")
     sym: str = option("C1", "point group: Cn, Dn, T, O, I1 to I4", group="basic")
     ctf: bool = option(False, "correct for the contrast transfer", group="basic")
     maxres: float | None = option(
@@ -114,7 +112,7 @@ class Options(ProgramOptions):
     blob_r: float = option(1.9, "gridding kernel", group="expert", no_effect=GRIDDING)
     blob_m: float = option(0.0, "gridding kernel", group="expert", no_effect=GRIDDING)
     blob_a: float = option(15.0, "gridding kernel", group="expert", no_effect=GRIDDING)
-    j: int = option(0, "threads; 0 is all that the process may use", group="compute", ge=0)
+    j: int = again(Common, "j")
 
     @model_validator(mode="after")
     def _check_together(self) -> Options:

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
-from vitreous.programs.options import option
+from vitreous.programs.options import again, option
 from vitreous.programs.refine3d_refused import REFUSED_REFINE3D
-from vitreous.programs.volume_options import VolumeOptions, again
+from vitreous.programs.volume_options import VolumeOptions
 
 
 class Options(VolumeOptions):

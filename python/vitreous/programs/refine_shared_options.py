@@ -6,30 +6,9 @@ program needs it with other words, ``again`` copies it.
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 from pydantic import model_validator
 
-from vitreous.programs.options import ProgramOptions, flag_of, option
-
-
-def again(program: type[ProgramOptions], name: str, help: str = "", **extra: Any) -> Any:
-    """An option of another program, with other words or another rule.
-
-    Parameters
-    ----------
-    program, name : where it is declared, and the field's name there
-    help : in place of the option's own
-    extra : ``unset``, ``on_continue``, ``saved``, ... as of ``option``
-    """
-    field = copy.copy(program.model_fields[name])
-    unknown = set(extra) - set(field.json_schema_extra)
-    if unknown:
-        raise ValueError(f"again: found {', '.join(sorted(unknown))}, expected {', '.join(field.json_schema_extra)}")
-    field.description = help or field.description
-    field.json_schema_extra = {**field.json_schema_extra, **extra}
-    return field
+from vitreous.programs.options import Common, ProgramOptions, again, flag_of, option
 
 
 class ClassificationOptions(ProgramOptions):
@@ -109,15 +88,13 @@ class RefinementOptions(ProgramOptions):
         on_continue=True,
         saved=("optimiser", "rlnOutputRootName"),
     )
-    pipeline_control: str | None = option(
-        None,
+    pipeline_control: str | None = again(
+        Common,
+        "pipeline_control",
         "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED; RELION_JOB_ABORT_NOW there stops the run",
-        group="output",
-        metavar="FOLDER",
-        unset="none",
         on_continue=True,
     )
-    verb: int = option(1, "0 is silent", group="output", on_continue=True, ge=0)
+    verb: int = again(Common, "verb", on_continue=True)
 
     # Basic
     tau2_fudge: float = option(
@@ -242,7 +219,7 @@ class RefinementOptions(ProgramOptions):
     )
 
     # Computation
-    j: int = option(0, "threads; 0 is all that the process may use", group="compute", on_continue=True, ge=0)
+    j: int = again(Common, "j", on_continue=True)
     gpu: str | None = option(
         None,
         "run on GPUs; where there is no CUDA module the CPU runs and the log says so",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
+from vitreous.programs.star_handler_options import Options as StarHandler
 
 
 class Options(ProgramOptions):
@@ -29,10 +30,9 @@ class Options(ProgramOptions):
         "do_granularity_features": "choose by --max_class_resolution and --min_class_share",
     }
 
-    star: str | None = option(
-        None, "_model.star or _optimiser.star of a classification, or a STAR file of particles or micrographs",
-        group="input", flag="i", metavar="FILE", unset="required",
-    )  # fmt: skip
+    star: str | None = again(
+        StarHandler, "star", "_model.star or _optimiser.star of a classification, or a STAR file of particles or micrographs"
+    )
     output: str | None = option(
         None,
         "folder for the results",
@@ -48,10 +48,8 @@ class Options(ProgramOptions):
         None, "the selected class averages, or the selected micrographs", group="output", metavar="FILE",
         unset="class_averages.star or micrographs.star in --o",
     )  # fmt: skip
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
-    )
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    pipeline_control: str | None = again(Common, "pipeline_control")
+    verb: int = again(Common, "verb")
 
     classes: str | None = option(
         None,
@@ -98,54 +96,25 @@ class Options(ProgramOptions):
     )  # fmt: skip
     reverse: bool = option(False, "with --sort: largest first", group="expert")
 
-    select: str | None = option(
-        None,
-        "keep rows whose value of this label lies in --minval to --maxval",
-        group="basic",
-        metavar="LABEL",
-        unset="off",
-    )
-    minval: float = option(-99999999.0, "smallest value for --select, which is kept too", group="basic")
-    maxval: float = option(99999999.0, "largest value for --select, which is kept too", group="basic")
-    select_by_str: str | None = option(
-        None, "keep rows by the text in this label", group="basic", metavar="LABEL", unset="off"
-    )
-    select_include: str | None = option(
-        None, "keep rows whose --select_by_str contains this", group="basic", metavar="TEXT", unset="none"
-    )
-    select_exclude: str | None = option(
-        None, "keep rows whose --select_by_str does not contain this", group="basic", metavar="TEXT", unset="none"
-    )
+    select: str | None = again(StarHandler, "select")
+    minval: float = again(StarHandler, "minval")
+    maxval: float = again(StarHandler, "maxval")
+    select_by_str: str | None = again(StarHandler, "select_by_str")
+    select_include: str | None = again(StarHandler, "select_include")
+    select_exclude: str | None = again(StarHandler, "select_exclude")
     mics: str | None = option(
         None, "keep these micrographs: a STAR file, a text file of names, or row numbers such as 1-5,8", group="basic",
         metavar="FILE", unset="off",
     )  # fmt: skip
-    discard_on_stats: bool = option(
-        False, "leave out images whose mean or standard deviation is far from that of the others", group="basic"
-    )
-    discard_label: str = option(
-        "rlnImageName", "label that names the images of --discard_on_stats", group="basic", metavar="LABEL"
-    )
-    discard_sigma: float = option(
-        4.0, "standard deviations of the ensemble that --discard_on_stats allows", group="basic", gt=0
-    )
-    remove_duplicates: float | None = option(
-        None, "of particles of one micrograph within this distance keep the last", group="basic", unit="A", unset="off"
-    )
-    image_angpix: float | None = option(
-        None, "pixel size of the coordinates, for --remove_duplicates of particles that were scaled when extracted",
-        group="basic", unit="A", unset="rlnMicrographPixelSize, else that of the particles", gt=0,
-    )  # fmt: skip
-    split: bool = option(False, "part the result into --nr_split files or files of --size_split rows", group="basic")
-    random_order: bool = option(False, "with --split: draw the rows in random order", group="basic")
-    random_seed: int | None = option(
-        None, "with --random_order", group="basic", unset="a new one every time, which is printed"
-    )
-    nr_split: int | None = option(
-        None, "with --split: number of files", group="basic", unset="as --size_split needs", ge=1
-    )
-    size_split: int | None = option(
-        None, "with --split: rows in every file", group="basic", unset="as --nr_split needs", ge=1
-    )
+    discard_on_stats: bool = again(StarHandler, "discard_on_stats")
+    discard_label: str = again(StarHandler, "discard_label")
+    discard_sigma: float = again(StarHandler, "discard_sigma")
+    remove_duplicates: float | None = again(StarHandler, "remove_duplicates")
+    image_angpix: float | None = again(StarHandler, "image_angpix")
+    split: bool = again(StarHandler, "split", "part the result into --nr_split files or files of --size_split rows")
+    random_order: bool = again(StarHandler, "random_order")
+    random_seed: int | None = again(StarHandler, "random_seed")
+    nr_split: int | None = again(StarHandler, "nr_split")
+    size_split: int | None = again(StarHandler, "size_split")
     gui: bool = option(False, "relion_display's", group="expert", no_effect="the choice is made by options")
     allow_save: bool = option(False, "relion_display's", group="expert", no_effect="results are always written")

@@ -14,7 +14,7 @@ from vitreous.errors import InputError
 from vitreous.io.mrc import StackWriter, read_mrc, write_mrc
 from vitreous.io.star import write_star
 from vitreous.job.progress import Progress
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 PARTICLES_PER_STACK = 20_000
 # Second and further optics groups differ from the first, so that a program which mixes them up is found out.
@@ -39,7 +39,7 @@ class Options(ProgramOptions):
         metavar="FOLDER",
     )
     float16: bool = option(False, "write the stacks in half precision (mode 12), half the size", group="output")
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    verb: int = again(Common, "verb")
     map: str | None = option(
         None, "density to project, white on dark, centred", group="input", metavar="FILE", unset="the built-in molecule"
     )

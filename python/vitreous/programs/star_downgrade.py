@@ -14,7 +14,7 @@ from vitreous.io.table import Table
 from vitreous.job.progress import Progress
 from vitreous.model.rotation import euler_to_matrix, matrix_to_euler
 from vitreous.programs import star_handler_operations as operations
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 MODES = ("dynamo2m", "full30")
 POSITIONS = ("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
@@ -40,10 +40,8 @@ class Options(ProgramOptions):
     output: str | None = option(
         None, "the result", group="output", flag="o", metavar="FILE", unset="<input>_rln3.0.star beside the input"
     )
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
-    )
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    pipeline_control: str | None = again(Common, "pipeline_control")
+    verb: int = again(Common, "verb")
     mode: str = option(
         "dynamo2m", "dynamo2m: positions and angles alone, in seven columns; full30: all columns, as RELION 3.0 has "
                     "them",

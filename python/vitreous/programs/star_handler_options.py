@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 
 class Options(ProgramOptions):
@@ -34,10 +34,8 @@ class Options(ProgramOptions):
     i_tablename: str | None = option(
         None, "name of the table to work on", group="input", metavar="NAME", unset="found by itself"
     )
-    pipeline_control: str | None = option(
-        None, "folder for RELION_JOB_EXIT_SUCCESS, _FAILURE or _ABORTED", group="output", metavar="FOLDER", unset="none"
-    )
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    pipeline_control: str | None = again(Common, "pipeline_control")
+    verb: int = again(Common, "verb")
 
     select: str | None = option(
         None, "keep the rows whose value of this label lies in --minval to --maxval", group="basic", metavar="LABEL",

@@ -17,7 +17,7 @@ from vitreous.io.table import Table
 from vitreous.job.progress import Progress
 from vitreous.model.rotation import euler_to_matrix, wrap_deg
 from vitreous.model.symmetry import Symmetry
-from vitreous.programs.options import ProgramOptions, option
+from vitreous.programs.options import Common, ProgramOptions, again, option
 
 BYTES_PER_VALUE = 12  # of the text that is written
 
@@ -36,7 +36,7 @@ class Options(ProgramOptions):
         None, "particles with orientations", group="input", flag="i", metavar="STAR", unset="required"
     )
     output: str = option("expanded.star", "the expanded particles", group="output", flag="o", metavar="STAR")
-    verb: int = option(1, "0 is silent", group="output", ge=0)
+    verb: int = again(Common, "verb")
     sym: str = option("C1", "point group: Cn, Dn, T, O, I1 to I4", group="basic")
     helix: bool = option(False, "expand along a helix", group="basic")
     twist: float = option(0.0, "rotation from one subunit to the next", group="basic", unit="deg")

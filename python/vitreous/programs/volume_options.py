@@ -8,10 +8,23 @@ from typing import Any
 from pydantic import field_validator, model_validator
 
 from vitreous.model.symmetry import Symmetry
-from vitreous.programs.options import option
-from vitreous.programs.refine_shared_options import RefinementOptions, again
+from vitreous.programs.options import again, option
+from vitreous.programs.refine_shared_options import RefinementOptions
 
 WIDTHS = ("sigma_ang", "sigma_rot", "sigma_tilt", "sigma_psi")
+
+
+def width_of(angle: str) -> Any:
+    """The option for the width of one angle's prior."""
+    return option(
+        None,
+        f"as --sigma_ang, for the {angle}; the three must be equal",
+        group="sampling",
+        unit="deg",
+        unset="as --sigma_ang",
+        on_continue=True,
+        gt=0,
+    )
 
 
 class VolumeOptions(RefinementOptions):
@@ -56,33 +69,9 @@ class VolumeOptions(RefinementOptions):
         on_continue=True,
         gt=0,
     )
-    sigma_rot: float | None = option(
-        None,
-        "as --sigma_ang, for the first angle; the three must be equal",
-        group="sampling",
-        unit="deg",
-        unset="as --sigma_ang",
-        on_continue=True,
-        gt=0,
-    )
-    sigma_tilt: float | None = option(
-        None,
-        "as --sigma_ang, for the second angle; the three must be equal",
-        group="sampling",
-        unit="deg",
-        unset="as --sigma_ang",
-        on_continue=True,
-        gt=0,
-    )
-    sigma_psi: float | None = option(
-        None,
-        "as --sigma_ang, for the in-plane angle; the three must be equal",
-        group="sampling",
-        unit="deg",
-        unset="as --sigma_ang",
-        on_continue=True,
-        gt=0,
-    )
+    sigma_rot: float | None = width_of("first angle")
+    sigma_tilt: float | None = width_of("second angle")
+    sigma_psi: float | None = width_of("in-plane angle")
 
     @property
     def sigma_deg(self) -> float:
