@@ -223,59 +223,35 @@ def score_fine(
     Raises  ValueError: shapes or indices disagree.     Source: docs/equations.md#score
     """
     start, pose, shift = samples[:3]
-    _check_scores(be, "score_fine", bank, row_class, pose_prior, shift_prior, images, ctf, len(half_inv_var), phases)
     sample_prior = be.to_device(np.zeros(0, np.float32)) if sample_prior is None else sample_prior
+    _check_scores(be, "score_fine", bank, row_class, pose_prior, shift_prior, images, ctf, len(half_inv_var), phases)
     _check("score_fine", start=(start, (len(images) + 1,)), shift=(shift, pose.shape))
+    _check_samples(pose, shift, sample_prior, pose_children, len(pose_prior), len(phases), n_per_shift)
+    return be.lib.score_fine(
+        bank, row_class, pose_prior, shift_prior, images, ctf, half_inv_var, phases, pose_children,
+        start, pose, shift, sample_prior, int(n_per_shift), float(fraction), bool(correlation),
+    )  # fmt: skip
+
+
+def _check_samples(pose, shift, sample_prior, pose_children, n_pose, n_shift, n_per_shift):
     if len(sample_prior) not in (0, len(pose)):
         raise ValueError(f"score_fine: sample_prior has {len(sample_prior)} values, expected {len(pose)}, one a sample")
-    if len(phases) % n_per_shift or (len(shift) and int(shift.max()) >= len(phases) // n_per_shift):
+    if n_shift % n_per_shift or (len(shift) and int(shift.max()) >= n_shift // n_per_shift):
         raise ValueError(
-            f"score_fine: {len(phases)} fine shifts, {n_per_shift} per coarse shift, but coarse shift {shift.max()} is asked for"
+            f"score_fine: {n_shift} fine shifts, {n_per_shift} per coarse shift, but coarse shift {shift.max()} is asked for"
         )
     if len(pose) and int(pose.max()) >= len(pose_children):
         raise ValueError(
             f"score_fine: coarse pose {int(pose.max())}, expected below {len(pose_children)}, the rows of pose_children"
         )
-    if pose_children.size and int(pose_children.max()) >= len(pose_prior):
-        raise ValueError(f"score_fine: fine pose {int(pose_children.max())}, expected below {len(pose_prior)}")
-    return be.lib.score_fine(
-        bank,
-        row_class,
-        pose_prior,
-        shift_prior,
-        images,
-        ctf,
-        half_inv_var,
-        phases,
-        pose_children,
-        start,
-        pose,
-        shift,
-        sample_prior,
-        int(n_per_shift),
-        float(fraction),
-        bool(correlation),
-    )
+    if pose_children.size and int(pose_children.max()) >= n_pose:
+        raise ValueError(f"score_fine: fine pose {int(pose_children.max())}, expected below {n_pose}")
 
 
 def weighted_sums(
-    be,
-    bank,
-    row_class,
-    unmasked,
-    masked,
-    ctf,
-    half_inv_var,
-    phases,
-    shifts_px,
-    shell,
-    scale_shells,
-    posterior,
-    *,
-    premultiplied,
-    data,
-    weight,
-):
+    be, bank, row_class, unmasked, masked, ctf, half_inv_var, phases, shifts_px, shell, scale_shells, posterior,
+    *, premultiplied, data, weight,
+):  # fmt: skip
     """Posterior sums for the maximisation step.
 
     Parameters
@@ -299,7 +275,7 @@ def weighted_sums(
     Raises  ValueError: shapes disagree.     Source: docs/equations.md#sums
     """
     start, pose, shift, point_weight = posterior[:4]
-    n_row, n_k, n_img = len(bank), len(half_inv_var), len(masked)
+    n_row, n_k, n_img, (n_class, n_shell) = len(bank), len(half_inv_var), len(masked), scale_shells.shape
     _check(
         "weighted_sums",
         bank=(bank, (n_row, 2, n_k)),
@@ -316,35 +292,12 @@ def weighted_sums(
         data=(data, (n_row, 2, n_k)),
         weight=(weight, (n_row, n_k)),
     )
-    if n_k and (np.any(np.diff(shell) < 0) or int(shell[-1]) >= scale_shells.shape[1] or masked.shape[-1] < n_k):
-        raise ValueError(
-            f"weighted_sums: shells must not decrease and stay below {scale_shells.shape[1]}; got up to {int(shell.max())}"
-        )
-    cross, model = (be.empty((n_img, scale_shells.shape[1]), np.float64) for _ in range(2))
-    scale_cross, scale_model = (be.empty((n_img,), np.float64) for _ in range(2))
-    moments = be.empty((n_img, len(scale_shells), 4), np.float64)
+    if n_k and (np.any(np.diff(shell) < 0) or int(shell[-1]) >= n_shell or masked.shape[-1] < n_k):
+        raise ValueError(f"weighted_sums: shells must not decrease and stay below {n_shell}; got up to {int(shell.max())}")
+    shapes = (n_img, n_shell), (n_img, n_shell), (n_img,), (n_img,), (n_img, n_class, 4)
+    out = tuple(be.empty(shape, np.float64) for shape in shapes)
     be.lib.weighted_sums(
-        bank,
-        row_class,
-        unmasked,
-        masked,
-        ctf,
-        half_inv_var,
-        phases,
-        shifts_px,
-        shell,
-        scale_shells,
-        start,
-        pose,
-        shift,
-        point_weight,
-        bool(premultiplied),
-        data,
-        weight,
-        cross,
-        model,
-        scale_cross,
-        scale_model,
-        moments,
-    )
-    return cross, model, scale_cross, scale_model, moments
+        bank, row_class, unmasked, masked, ctf, half_inv_var, phases, shifts_px, shell, scale_shells,
+        start, pose, shift, point_weight, bool(premultiplied), data, weight, *out,
+    )  # fmt: skip
+    return out
