@@ -293,7 +293,9 @@ def weighted_sums(
         weight=(weight, (n_row, n_k)),
     )
     if n_k and (np.any(np.diff(shell) < 0) or int(shell[-1]) >= n_shell or masked.shape[-1] < n_k):
-        raise ValueError(f"weighted_sums: shells must not decrease and stay below {n_shell}; got up to {int(shell.max())}")
+        raise ValueError(
+            f"weighted_sums: shells must not decrease and stay below {n_shell}; got up to {int(shell.max())}"
+        )
     shapes = (n_img, n_shell), (n_img, n_shell), (n_img,), (n_img,), (n_img, n_class, 4)
     out = tuple(be.empty(shape, np.float64) for shape in shapes)
     be.lib.weighted_sums(

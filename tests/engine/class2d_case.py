@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import oracle_class2d as oracle
+import oracle_images
 
 from vitreous.engine import em
 from vitreous.engine.plan import make_plan
@@ -36,8 +37,8 @@ def picture(molecule, box, pixel_A, psi_deg=0.0, shift_A=(0.0, 0.0), scale=1.0):
 
 def with_optics(group, image, defocus):
     """The image as the group's optics leave it: beam tilt, then CTF (squared for premultiplied groups)."""
-    kx, ky = oracle.half_plane(group.box)
-    ft = oracle.transform(image)(kx, ky) * oracle.contrast(group, defocus, kx, ky) * oracle.coma(group, kx, ky).conj()
+    kx, ky = oracle_images.half_plane(group.box)
+    ft = oracle_images.transform(image)(kx, ky) * oracle_images.contrast(group, defocus, kx, ky) * oracle_images.coma(group, kx, ky).conj()
     full = np.zeros((group.box, group.box), complex)
     full[-ky % group.box, -kx % group.box] = ft.conj()
     full[ky % group.box, kx % group.box] = ft
@@ -68,8 +69,8 @@ CASES = {
 
 def groups(two=False, premultiplied=False):
     """One group; or a second one with another box, pixel, voltage, a beam tilt and unequal magnifications."""
-    first = oracle.Group(BOX, PIXEL_A, premultiplied=premultiplied)
-    second = oracle.Group(28, 3.2, 200.0, 2.0, 0.07, (3.0, -2.0), ((1.02, 0.01), (0.01, 0.97)), premultiplied)
+    first = oracle_images.Group(BOX, PIXEL_A, premultiplied=premultiplied)
+    second = oracle_images.Group(28, 3.2, 200.0, 2.0, 0.07, (3.0, -2.0), ((1.02, 0.01), (0.01, 0.97)), premultiplied)
     return [first, second] if two else [first]
 
 
@@ -136,7 +137,7 @@ def oracle_of(be, name):
     return made, oracle.iteration(with_fills(be, made))
 
 
-def optics_group(group: oracle.Group, number: int) -> OpticsGroup:
+def optics_group(group: oracle_images.Group, number: int) -> OpticsGroup:
     return OpticsGroup(
         f"g{number}",
         number,

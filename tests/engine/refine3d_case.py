@@ -7,7 +7,7 @@ import functools
 import class2d_case as flat_case
 import numpy as np
 import oracle_3d as oracle
-import oracle_class2d as flat
+import oracle_images
 
 from vitreous import backend
 from vitreous.engine import em3d
@@ -69,9 +69,25 @@ def picture(atoms, symmetry, matrix, shift_A, box, pixel_A):
 
 
 def groups(two, premultiplied):
-    first = flat.Group(BOX, PIXEL_A, premultiplied=premultiplied)
-    second = flat.Group(18, 4.4, 200.0, 2.0, 0.07, (3.0, -2.0), ((1.02, 0.01), (0.01, 0.97)))
+    first = oracle_images.Group(BOX, PIXEL_A, premultiplied=premultiplied)
+    second = oracle_images.Group(18, 4.4, 200.0, 2.0, 0.07, (3.0, -2.0), ((1.02, 0.01), (0.01, 0.97)))
     return [first, second] if two else [first]
+
+
+def particles(rng, parts, group_of, several, symmetry, noise):
+    """Images of random views, with every second molecule another where there are ``several``; defocus, angles, shifts."""
+    n, images = len(group_of), []
+    defocus = np.stack([rng.uniform(5e3, 9e3, n), rng.uniform(5e3, 9e3, n), rng.uniform(0, 180, n)], 1)
+    euler = np.column_stack([rng.uniform(-180, 180, n), np.degrees(np.arccos(rng.uniform(-1, 1, n)))])
+    euler = np.column_stack([euler, rng.uniform(-180, 180, n)])
+    shift = rng.uniform(-4, 4, (n, 2))
+    for i in range(n):
+        group = parts[group_of[i]]
+        atoms = (ATOMS, OTHERS)[i % 2 if several else 0]
+        image = picture(atoms, symmetry, euler_to_matrix(euler[i]), shift[i], group.box, group.pixel_A)
+        image = flat_case.with_optics(group, image, defocus[i])
+        images.append((image + noise * rng.normal(size=image.shape)).astype(np.float32))
+    return images, defocus, euler, shift
 
 
 def problem(
@@ -79,16 +95,7 @@ def problem(
 ) -> oracle.Problem:
     rng = np.random.default_rng(seed)
     parts, group_of = groups(two_groups, premultiplied), np.arange(n) % (1 + two_groups)
-    defocus = np.stack([rng.uniform(5e3, 9e3, n), rng.uniform(5e3, 9e3, n), rng.uniform(0, 180, n)], 1)
-    euler = np.column_stack([rng.uniform(-180, 180, n), np.degrees(np.arccos(rng.uniform(-1, 1, n)))])
-    euler = np.column_stack([euler, rng.uniform(-180, 180, n)])
-    true_shift, images = rng.uniform(-4, 4, (n, 2)), []
-    for i in range(n):
-        group = parts[group_of[i]]
-        atoms = (ATOMS, OTHERS)[i % 2 if k > 1 else 0]
-        image = picture(atoms, symmetry, euler_to_matrix(euler[i]), true_shift[i], group.box, group.pixel_A)
-        image = flat_case.with_optics(group, image, defocus[i])
-        images.append((image + noise * rng.normal(size=image.shape)).astype(np.float32))
+    images, defocus, euler, true_shift = particles(rng, parts, group_of, k > 1, symmetry, noise)
     maps = np.stack([volume((ATOMS, OTHERS)[c], symmetry) + 0.02 * rng.normal(size=(BOX,) * 3) for c in range(k)])
     over, n_shells = changes.get("oversampling", 1), BOX // 2 + 1
     group = Symmetry.parse(symmetry)

@@ -37,7 +37,7 @@ def test_accuracy_is_the_least_error_that_tells(cpu):
     _, geometry, half_inv_var, (rotation, shift) = estimate(cpu, case.MOLECULES, 30.0)
     kx, ky = geometry.band.kx, geometry.band.ky
     for c, molecule in enumerate(case.MOLECULES):
-        ft = lambda psi, molecule=molecule: case.oracle.transform(case.picture(molecule, 24, 3.0, psi))(kx, ky)
+        ft = lambda psi, molecule=molecule: case.oracle_images.transform(case.picture(molecule, 24, 3.0, psi))(kx, ky)
         own = ft(0.0)
         told = lambda other, own=own: np.sum(0.5 * half_inv_var[1:] * np.abs(other - own)[1:] ** 2) > -np.log(0.01)
         found = np.flatnonzero(rotation[c] == accuracy.ANGLES_DEG)[0]
@@ -75,7 +75,7 @@ def test_accuracy_does_not_depend_on_the_box(cpu):
     problem = replace(case.problem(increment_px=8), references=references)
     plan, found = case.plan_of(cpu, problem), []
     for box in (24, 40):
-        geometry = plan.geometry(case.optics_group(case.oracle.Group(box, 3.0), 1))
+        geometry = plan.geometry(case.optics_group(case.oracle_images.Group(box, 3.0), 1))
         ones = np.ones(len(geometry.band))
         found.append(accuracy.accuracies(cpu, plan, geometry, ones, 20 * box**2 * ones))
     step = lambda errors, value: np.abs(errors - value).argmin()

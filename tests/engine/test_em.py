@@ -105,7 +105,7 @@ def test_em_accumulators_add_up(be):
 
 def inner(image, radius=7):
     """The middle of an image; zero where recentring by a few pixels could lose it."""
-    return (image * case.oracle.disc(len(image), radius, 2)).astype(np.float32)
+    return (image * case.oracle_images.disc(len(image), radius, 2)).astype(np.float32)
 
 
 def turned_90(image):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import oracle_3d as oracle
+import oracle_images
 import pytest
 import refine3d_case as case
 from volume_phantom import random_rotations
@@ -139,7 +140,7 @@ def phantom_problem(n, noise, order=2, seed=1):
     unit = images.std()
     shape = {"resolution_A": 16.0, "increment_px": 4, "diameter_A": 110.0, "shift_A": np.zeros((n, 2)), "ctf": False}
     problem = case.problem(n=n, order=order, euler_deg=matrix_to_euler(truth), **shape)
-    problem.groups = [oracle.flat.Group(32, 4.0)]
+    problem.groups = [oracle_images.Group(32, 4.0)]
     problem.references = molecule.volume(32, 4.0)[None].astype(float) / unit
     problem.images = [(image / unit + noise * rng.normal(size=image.shape)).astype(np.float32) for image in images]
     problem.sigma2, problem.data_vs_prior = np.full((1, 17), 1.0 / (2 * 32**2)), np.full((1, 17), 1.0)

@@ -77,7 +77,7 @@ def test_initial_averages_are_those_of_the_drawn_angles(cpu):
     for batch in case.batches_of(problem, 20):
         initial.add_random_views(cpu, plan, batch, psi[batch.index], batch.index % 2, acc)
     maps = initial.averages(plan, acc, 1)
-    disc = case.oracle.disc(24, 8, 0) > 0
+    disc = case.oracle_images.disc(24, 8, 0) > 0
     for found, molecule in zip(maps, case.MOLECULES):
         want = case.picture(molecule, 24, 3.0)
         assert np.abs(found - want)[disc].max() < 0.05 * want.max()
@@ -101,7 +101,7 @@ def test_initial_averages_are_corrected_for_the_ctf(cpu, premultiplied):
     acc = em.Accumulator.empty(plan)
     initial.add_random_views(cpu, plan, case.batch_of(problem, np.arange(n)), psi, np.zeros(n, int), acc)
     want, found = case.picture(case.MOLECULES[0], 24, 3.0), initial.averages(plan, acc, 1)[0]
-    disc = case.oracle.disc(24, 8, 0) > 0
+    disc = case.oracle_images.disc(24, 8, 0) > 0
     # The CTF's tails leave the box, and are lost there.
     assert np.corrcoef(found[disc], want[disc])[0, 1] > 0.98
     assert found[disc].std() == pytest.approx(want[disc].std(), rel=0.15)

@@ -89,7 +89,7 @@ def test_plan_geometry_of_the_models_own_grid():
 def test_plan_geometry_keeps_physical_frequency(box, pixel_A):
     """Shells, sizes and the particle's mask are the same lengths in Angstrom on any grid."""
     model = case.model_of(case.problem())
-    group = case.optics_group(case.oracle.Group(box, pixel_A), 1)
+    group = case.optics_group(case.oracle_images.Group(box, pixel_A), 1)
     geometry = make_geometry(group, model, Settings(particle_diameter_A=48.0), 16, 12)
     frequency = np.sqrt(geometry.band.k2) / (box * pixel_A)
     assert np.all(np.abs(geometry.shell / 72.0 - frequency) <= 0.5 / 72 + 1e-9)
@@ -107,10 +107,10 @@ def test_plan_slices_of_unequal_boxes_are_one_density(cpu):
     problem = replace(problem, references=np.stack([case.picture(molecule, 24, 3.0)] * 2))
     plan = case.plan_of(cpu, problem)
     for box, pixel_A in ((24, 3.0), (32, 3.0), (30, 2.8)):
-        geometry = plan.geometry(case.optics_group(case.oracle.Group(box, pixel_A), 1))
+        geometry = plan.geometry(case.optics_group(case.oracle_images.Group(box, pixel_A), 1))
         row = plan.bank(cpu, geometry, "fine").slices[0]
         kx, ky = geometry.band.kx, geometry.band.ky
-        want = case.oracle.transform(case.picture(molecule, box, pixel_A))(kx, ky)
+        want = case.oracle_images.transform(case.picture(molecule, box, pixel_A))(kx, ky)
         low = geometry.shell < 8
         # Bilinear interpolation at twofold padding (test_reconstruct.py).
         assert np.abs(row[0] + 1j * row[1] - want)[low].max() < 0.025 * np.abs(want).max()

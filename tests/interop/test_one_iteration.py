@@ -48,7 +48,7 @@ def write_particles(folder, optics):
     rng = np.random.default_rng(7)
     small = [[tuple(v / 3 for v in blob[:3]) + blob[3:] for blob in m] for m in case.MOLECULES]
     group, defocus = (
-        case.oracle.Group(BOX, 1.0),
+        case.oracle_images.Group(BOX, 1.0),
         np.stack([rng.uniform(4e3, 6e3, N), rng.uniform(4e3, 6e3, N), rng.uniform(0, 180, N)], 1),
     )
     images = []

@@ -15,6 +15,7 @@ import pytest
 from vitreous import class2d
 from vitreous.io.mrc import read_mrc
 from vitreous.io.particles import read_particles
+from vitreous.io.run_files import read_iteration
 from vitreous.io.star import read_star, write_star
 from vitreous.programs import class2d as program
 from vitreous.programs import simulate
@@ -103,6 +104,29 @@ def case(tmp_path_factory) -> Case:
         o=str(folder), n=150, box=BOX, angpix=PIXEL_A, snr=0.5, views=N_VIEWS, verb=0, shift_std=4.0, seed=1
     ))  # fmt: skip
     return Case(folder, made.truth.view + 1)
+
+
+@pytest.fixture(scope="session")
+def views(case):
+    """(3, box, box) the true views."""
+    return read_mrc(case.folder / "truth_views.mrcs")[0]
+
+
+@pytest.fixture
+def run(case, tmp_path):
+    """Function (**options) -> function iteration -> state of its files; ``.result`` is what Python gets."""
+
+    def classify(**options):
+        root = tmp_path / f"{len(list(tmp_path.iterdir()))}" / "run"
+        result = case.classify(root, **options)
+
+        def state(iteration):
+            return read_iteration(f"{root}_it{iteration:03d}_optimiser.star")
+
+        state.result, state.root = result, root
+        return state
+
+    return classify
 
 
 @pytest.fixture
