@@ -7,7 +7,7 @@ each half. As in io/run_files.py a run continues from these files alone, to the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ from vitreous.io.particles import write_particles
 from vitreous.io.run_files import (
     MODEL_FILES,
     OptimiserFile,
+    RunLabels,
     RunPaths,
     check_settings,
     list_block,
-    list_values,
     optics_of_groups,
     optimiser_values,
     read_existing,
@@ -81,24 +81,6 @@ class RefinePaths(RunPaths):
     def unfiltered(self, i_half: int) -> str:
         """The unregularised map of a half-set."""
         return self._name(f"half{i_half + 1}_class001_unfil.mrc")
-
-
-@dataclass(frozen=True)
-class RefinementLabels:
-    """What the files of an iteration hold beside its state, named as in ``run_files.Run``.
-
-    Attributes
-    ----------
-    root : start of the names of all files
-    optimiser, model_general, sampling_general : label -> int, float or str of the list blocks, for the options
-    options : what only this program writes: name -> str
-    """
-
-    root: str
-    optimiser: dict[str, Any] = field(default_factory=dict)
-    model_general: dict[str, Any] = field(default_factory=dict)
-    sampling_general: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, str] = field(default_factory=dict)
 
 
 def write_refinement(
@@ -188,7 +170,7 @@ def _original_order(sampling: Sampling) -> int:
     return int(np.abs(np.log(steps / sampling.psi_step_original_deg)).argmin())
 
 
-def read_refinement(optimiser) -> tuple[Refinement, RefinementLabels]:
+def read_refinement(optimiser) -> tuple[Refinement, RunLabels]:
     """The state of a run with 3D references from the _optimiser.star of one iteration, ours or RELION's (3.0 to 5).
 
     Labels that other versions lack have defaults. Not in the files, so empty in the state: unfiltered maps, times and
@@ -225,8 +207,7 @@ def read_refinement(optimiser) -> tuple[Refinement, RefinementLabels]:
         directions_deg=_read_directions(sampling_star),
         fsc=read_fsc(stars[0], models[0].n_shells) if halves else None,
     )
-    general = (list_values(head.general.block), list_values(stars[0]["model_general"]), sampling_general)
-    return state, RefinementLabels(head.root, *general, options=head.options)
+    return state, RunLabels(**head.labels(stars[0], sampling_general))
 
 
 def _model_files(head: OptimiserFile) -> list[str]:

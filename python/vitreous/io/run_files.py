@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -170,25 +170,32 @@ class RunPaths:
         return f"{self.root}_unmasked_classes.mrcs"
 
 
-@dataclass
-class Run:
-    """All that the files of one iteration hold.
+@dataclass(frozen=True, kw_only=True)
+class RunLabels:
+    """What the files of an iteration hold beside its state.
 
     Attributes
     ----------
+    root : start of the names of all files
     optimiser, model_general, sampling_general : label -> int, float or str of the list blocks, for the options
     options : what only this program writes: name -> str
     """
 
     root: str
+    optimiser: dict[str, Any]
+    model_general: dict[str, Any]
+    sampling_general: dict[str, Any]
+    options: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(RunLabels):
+    """All that the files of one iteration with 2D references hold."""
+
     model: Model
     sampling: Sampling
     progress: Progress
     dataset: Dataset
-    optimiser: dict[str, Any] = field(default_factory=dict)
-    model_general: dict[str, Any] = field(default_factory=dict)
-    sampling_general: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, str] = field(default_factory=dict)
 
 
 def write_iteration(
@@ -325,15 +332,11 @@ def read_iteration(optimiser) -> Run:
     sampling, sampling_general = read_sampling(read_star(sampling_path) if sampling_path else None, model.pixel_size_A)
     sampling.oversampling = general.integer("rlnAdaptiveOversampleOrder", 1)
     return Run(
-        root=head.root,
         model=model,
         sampling=sampling,
         progress=head.read_progress(model.pixel_size_A),
         dataset=dataset,
-        optimiser=list_values(general.block),
-        model_general=list_values(model_star["model_general"]),
-        sampling_general=sampling_general,
-        options=head.options,
+        **head.labels(model_star, sampling_general),
     )
 
 
@@ -345,15 +348,17 @@ class OptimiserFile:
     general: Row
     own: Row
 
-    @property
-    def root(self) -> str:
+    def labels(self, model_star, sampling_general: dict[str, Any]) -> dict[str, Any]:
+        """The fields of RunLabels, with those of the model's file and of ``read_sampling``."""
         start = re.sub(r"(_it\d+)?_optimiser\.star$", "", str(self.path))
-        return self.general.string("rlnOutputRootName", start)
-
-    @property
-    def options(self) -> dict[str, str]:
-        """What only this program writes: name -> text."""
-        return {name: str(value) for name, value in list_values(self.own.block).items() if name not in OWN_PROGRESS}
+        own = list_values(self.own.block).items()
+        return {
+            "root": self.general.string("rlnOutputRootName", start),
+            "optimiser": list_values(self.general.block),
+            "model_general": list_values(model_star["model_general"]),
+            "sampling_general": sampling_general,
+            "options": {name: str(value) for name, value in own if name not in OWN_PROGRESS},
+        }
 
     def named(self, label: str, needed: bool = True) -> str:
         """The file that a label names; empty where a file that is not needed is missing."""
