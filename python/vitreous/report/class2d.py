@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vitreous.report import figures
+from vitreous.report.course import Panels, assignment_panels, course_plots, fit_panels, size_panels
 from vitreous.report.page import Page, card, image_tag
 from vitreous.report.parts import (
     Run,
@@ -115,63 +116,26 @@ def _classes(page: Page, run: Class2dRun) -> None:
 
 def _course(page: Page, run: Class2dRun) -> None:
     """How the run went, iteration by iteration."""
-    x, order = run.iterations, run.order
     page.section("Course of the run")
-    plots = []
-    weights = run.column("class_weight")
-    if all(w is not None and len(w) == run.model.n_classes for w in weights):
-        names = [f"#{k + 1}" for k in order]
-        plots.append(
-            (
-                figures.stacked_shares(x, np.array(weights, float)[:, order], names, "others", "iteration"),
-                "Share of the particles in each class, largest at the bottom.",
-            )
-        )
-    for panels, caption, log in _course_panels(run):
-        kept = [(title, lines) for title, lines in panels if any(v is not None for c in lines.values() for v in c)]
-        if kept:
-            plots.append((figures.curves(x, kept, "iteration", log=log), caption))
-    page.figures(plots)
+    page.figures(course_plots(run, _course_panels(run)))
 
 
-def _course_panels(run):
-    """(panels, caption, log axes) of each figure of curves."""
+def _course_panels(run: Class2dRun) -> list[Panels]:
     column = run.column
     resolutions = {"finest class": column("resolution_A")}
     per_class = column("class_resolution_A")
     if all(r is not None and w is not None for r, w in zip(per_class, column("class_weight"))):
         resolutions["median class"] = [_median_resolution(r, w) for r, w in zip(per_class, column("class_weight"))]
+    changes = [
+        ("angle, °", {"": column("change_angle_deg")}),
+        ("origin, Å", {"": column("change_offset_A")}),
+        ("class, fraction", {"": column("change_class")}),
+    ]
     return [
-        (
-            [
-                ("resolution, Å", resolutions),
-                ("Fourier size, px", {"fine": column("current_size_px"), "coarse": column("coarse_size_px")}),
-            ],
-            "Resolution of the averages, and the size of the transforms that the two passes compare.",
-            (),
-        ),
-        (
-            [("mean Pmax", {"": column("p_max")}), ("significant samples", {"": column("n_significant")})],
-            "How sharply particles are assigned: 1 and few samples mean one clear answer.",
-            ("significant samples",),
-        ),
-        (
-            [
-                ("angle, °", {"": column("change_angle_deg")}),
-                ("origin, Å", {"": column("change_offset_A")}),
-                ("class, fraction", {"": column("change_class")}),
-            ],
-            "Mean change of the particles' angle, origin and class since the iteration before.",
-            (),
-        ),
-        (
-            [
-                ("log-likelihood", {"": column("log_likelihood")}),
-                ("σ of the origins, Å", {"": column("sigma_offset_A")}),
-            ],
-            "Fit of the model to the data, and the width of the prior on origins.",
-            (),
-        ),
+        size_panels(run, resolutions, "averages"),
+        assignment_panels(run),
+        (changes, "Mean change of the particles' angle, origin and class since the iteration before.", ()),
+        fit_panels(run),
     ]
 
 

@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from vitreous.engine.fsc import GOLD_STANDARD
 from vitreous.report import figures
+from vitreous.report.course import Panels, assignment_panels, course_plots, fit_panels, number, size_panels
 from vitreous.report.page import Page
 from vitreous.report.parts import NOT_ESTIMATED, Run, resolution_axis
 
-Panel = tuple[str, dict[str, Sequence]]  # y label, name -> one value per iteration
 MOST_TABLE_ROWS = 200
 
 
 def course_section(page: Page, run: Run) -> None:
     """Curves over the iterations, class sizes, the FSC of each iteration, and a table of all numbers."""
-    x = run.iterations
     page.section("Course of the run")
-    plots = []
-    weights = run.column("class_weight")
-    if run.model.n_classes > 1 and all(w is not None and len(w) == run.model.n_classes for w in weights):
-        names = [f"#{k + 1}" for k in run.order]
-        plots.append((figures.stacked_shares(x, np.array(weights, float)[:, run.order], names, "others", "iteration"),
-                      "Share of the particles in each class, largest at the bottom."))  # fmt: skip
-    for panels, caption, log in course_panels(run):
-        kept = [(title, known) for title, lines in panels if (known := _known(lines))]
-        if kept:
-            plots.append((figures.curves(x, kept, "iteration", log=log), caption))
-    curves = [(i, curve) for i, curve in zip(x, run.column("fsc")) if curve is not None and len(curve)]
+    plots = course_plots(run, course_panels(run))
+    curves = [(i, curve) for i, curve in zip(run.iterations, run.column("fsc")) if curve is not None and len(curve)]
     if len(curves) > 1:
         plots.append((fsc_course_figure(curves, run.model.box, run.model.pixel_size_A),
                       "FSC of the half maps in each iteration; the last one is bold."))  # fmt: skip
     page.figures(plots)
     _table(page, run)
-
-
-def _known(lines: dict[str, Sequence]) -> dict[str, list]:
-    """The lines that have a number; infinite ones and accuracies that were not estimated are gaps."""
-    found = {name: [_number(value) for value in values] for name, values in lines.items()}
-    return {name: values for name, values in found.items() if any(value is not None for value in values)}
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None or not np.isfinite(value) or value in (999, 9999999) else float(value)
 
 
 def _accuracy(values: Sequence) -> list:
@@ -59,52 +38,28 @@ def _of_largest_classes(run: Run, name: str) -> dict[str, list]:
     return {f"#{k + 1}": [row[k] if row is not None and len(row) == n else None for row in rows] for k in shown}
 
 
-def course_panels(run: Run) -> list[tuple[list[Panel], str, tuple[str, ...]]]:
-    """(panels, caption, log axes) of each figure of curves."""
+def course_panels(run: Run) -> list[Panels]:
+    """The figures of curves."""
     column = run.column
     several = run.model.n_classes > 1
     resolution = {"finest" if several else "": column("resolution_A")}
     if several:
         resolution = _of_largest_classes(run, "class_resolution_A") or resolution
+    sampling = [
+        ("angle, °", {"step": column("angular_step_deg"), "accuracy": _accuracy(column("accuracy_deg"))}),
+        ("origin, Å", {"step": column("offset_step_A"), "accuracy": _accuracy(column("accuracy_A"))}),
+    ]
+    changes = [
+        ("change of angle, °", {"": column("change_angle_deg")}),
+        ("of origin, Å", {"": column("change_offset_A")}),
+        *([("of class, fraction", {"": column("change_class")})] if several else []),
+    ]
     return [
-        (
-            [
-                ("resolution, Å", resolution),
-                ("Fourier size, px", {"fine": column("current_size_px"), "coarse": column("coarse_size_px")}),
-            ],
-            "Resolution of the map, and the size of the transforms that the two passes compare.",
-            (),
-        ),
-        (
-            [
-                ("angle, °", {"step": column("angular_step_deg"), "accuracy": _accuracy(column("accuracy_deg"))}),
-                ("origin, Å", {"step": column("offset_step_A"), "accuracy": _accuracy(column("accuracy_A"))}),
-            ],
-            _sampling_caption(run),
-            ("angle, °", "origin, Å"),
-        ),
-        (
-            [
-                ("change of angle, °", {"": column("change_angle_deg")}),
-                ("of origin, Å", {"": column("change_offset_A")}),
-                *([("of class, fraction", {"": column("change_class")})] if several else []),
-            ],
-            "Mean change of the particles' orientation and origin since the iteration before.",
-            (),
-        ),
-        (
-            [("mean Pmax", {"": column("p_max")}), ("significant samples", {"": column("n_significant")})],
-            "How sharply particles are assigned: 1 and few samples mean one clear answer.",
-            ("significant samples",),
-        ),
-        (
-            [
-                ("log-likelihood", {"": column("log_likelihood")}),
-                ("σ of the origins, Å", {"": column("sigma_offset_A")}),
-            ],
-            "Fit of the model to the data, and the width of the prior on origins.",
-            (),
-        ),
+        size_panels(run, resolution, "map"),
+        (sampling, _sampling_caption(run), ("angle, °", "origin, Å")),
+        (changes, "Mean change of the particles' orientation and origin since the iteration before.", ()),
+        assignment_panels(run),
+        fit_panels(run),
     ]
 
 
@@ -151,7 +106,7 @@ def _table(page: Page, run: Run) -> None:
     columns = [(label, run.column(name)) for name, label in COLUMNS]
     columns = [(label, values) for label, values in columns if any(value is not None for value in values)]
     rows = [
-        [value if isinstance(value, (bool, int)) or value is None else _number(value) for value in row]
+        [value if isinstance(value, (bool, int)) or value is None else number(value) for value in row]
         for row in zip(*(values for _, values in columns))
     ]
     if rows:
