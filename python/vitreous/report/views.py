@@ -59,7 +59,7 @@ def sphere_figure(parts):
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(figures.STYLE):
-        figure = Figure(figsize=(figures.WIDTH_IN, 3.1 if len(parts) == 1 else 1.9), dpi=150)
+        figure = Figure(figsize=(figures.WIDTH_IN, 3.1 if len(parts) == 1 else 1.9), dpi=150, layout="constrained")
         axes = figure.subplots(1, len(parts), squeeze=False, subplot_kw={"projection": "mollweide"})[0]
         high = max(2.0, *(float(np.percentile(density, 99)) for _, (density, *_) in parts))
         for axis, (title, (density, rot, tilt)) in zip(axes, parts):
