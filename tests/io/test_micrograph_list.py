@@ -40,6 +40,9 @@ def test_list_of_relion_30_without_optics(tmp_path):
         ({}, {"rlnDefocusU": None}, "rlnDefocusU"),
         ({}, {"rlnMicrographName": None}, "rlnMicrographName"),
         ({}, {"rlnOpticsGroup": [1, 3]}, "a group of data_optics"),
+        ({}, {"rlnMicrographName": ["x.mrc", "x.mrc"]}, "every micrograph once"),
+        ({}, {"rlnDefocusU": [1.5, 1.6]}, "multiply by 10000"),
+        ({}, {"rlnDefocusAngle": [10.0, np.nan]}, "a finite number"),
     ],
 )
 def test_list_faults_are_told(tmp_path, optics, micrographs, words):
