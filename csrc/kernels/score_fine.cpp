@@ -122,7 +122,8 @@ float image_norm(const FineProblem &p, idx i) {
 void score_pose(const FineProblem &p, idx i, idx first, idx last, float inv_image_norm, Workspace &w) {
   const idx n_k = p.half_inv_var.shape[0], n_row = p.bank.shape[0], n_per_shift = p.n_per_shift;
   const idx n_child = w.thin ? 1 : p.pose_children.shape[1], n_own = w.thin ? 1 : n_per_shift, n_fine = (last - first) * n_own;
-  const std::uint64_t draw = mixed(w.seed + std::uint64_t(p.pose[first]));
+  // Not of the pose: its number counts the slices of a batch, which other images decide too.
+  const std::uint64_t draw = mixed(w.seed + std::uint64_t(first - p.start[i]));
   const std::int32_t *children = p.pose_children.row(p.pose[first]) + (w.thin ? draw % p.pose_children.shape[1] : 0);
   const auto first_shift = [&](idx s) {  // of the children of sample s that are scored
     return p.shift[s] * n_per_shift + (w.thin ? idx(mixed(draw + std::uint64_t(p.shift[s])) % n_per_shift) : 0);
