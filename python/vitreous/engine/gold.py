@@ -26,24 +26,24 @@ def downsampled(sums, lattice: VolumeLattice) -> np.ndarray:
 
     The mates of the plane kx = 0 must be added.
     """
-    box, ratio, nx = lattice.box, lattice.ratio, lattice.nx
-    half = box // 2
-    to_sample = lambda k: np.sign(k) * np.floor(np.abs(k) / ratio + 0.5)
-    k = to_sample(np.arange(1 - nx, nx)).astype(int)
-    kx = to_sample(np.arange(nx)).astype(int)
+    box, half = lattice.box, lattice.box // 2
+    kept, first, to = _samples_below(np.arange(1 - lattice.nx, lattice.nx), lattice.ratio, half)
+    kept_x, first_x, to_x = _samples_below(np.arange(lattice.nx), lattice.ratio, half)
     total = np.zeros((box, box, half + 1, 3), np.float64)
-    keep = np.abs(k) <= half - 1
-    keep_x = kx <= half - 1
-    rows = k[keep] % box
-    for i in np.flatnonzero(keep):
-        part = sums[i][keep][:, keep_x].astype(np.float64)
-        along_x = np.zeros((part.shape[0], half + 1, 3))
-        np.add.at(along_x, (slice(None), kx[keep_x]), part)
-        plane = np.zeros((box, half + 1, 3))
-        np.add.at(plane, rows, along_x)
-        total[k[i] % box] += plane
+    for z, planes in zip(to, np.split(sums[kept], first[1:])):
+        rows = np.add.reduceat(planes[:, kept].sum(0, dtype=np.float64), first, axis=0)
+        total[z % box, (to % box)[:, None], to_x] = np.add.reduceat(rows[:, kept_x], first_x, axis=1)
     weight = total[..., 2]
     return np.where(weight > 0, (total[..., 0] + 1j * total[..., 1]) / np.where(weight > 0, weight, 1), 0)
+
+
+def _samples_below(k, ratio: float, limit: int):
+    """Padded frequencies whose nearest sample of the unpadded box is below a limit: their slice, where in it each
+    sample's begin, and these samples."""
+    sample = (np.sign(k) * np.floor(np.abs(k) / ratio + 0.5)).astype(int)
+    kept = np.flatnonzero(np.abs(sample) < limit)
+    samples, first = np.unique(sample[kept], return_index=True)
+    return slice(kept[0], kept[-1] + 1), first, samples
 
 
 def half_map_fsc(sums, lattice: VolumeLattice, radius_px: float) -> np.ndarray:
