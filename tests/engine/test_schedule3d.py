@@ -199,6 +199,13 @@ def test_finer_sampling_turns_local():
         assert found.healpix_order == order + 1 and found.sigma_deg == sigma
 
 
+def test_a_width_that_was_given_stays_until_searches_turn_local():
+    idle = replace(IDLE, accuracy_rotation_deg=0.1)
+    given = lambda order: replace(sampling(order=order), sigma_deg=20.0)
+    found = [schedule3d.finer_sampling(given(order), idle, SETTINGS, AutoOptions(), 50.0)[0].sigma_deg for order in (1, 3)]
+    assert found == [20, 2 * 1.875]
+
+
 def test_finer_sampling_ends_at_the_finest_grid():
     found, progress = finer(replace(IDLE, accuracy_rotation_deg=0.0), order=healpix.MAX_ORDER - 1)
     assert progress.fine_enough and found.healpix_order == healpix.MAX_ORDER - 1

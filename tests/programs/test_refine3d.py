@@ -8,6 +8,7 @@ from vitreous.engine.fsc import fourier_shell_correlation
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_mrc
 from vitreous.io.particles import read_particles
+from vitreous.io.refine_files import read_refinement
 from vitreous.io.star import read_star
 from vitreous.model.rotation import angular_distance_deg, euler_to_matrix
 
@@ -52,6 +53,17 @@ def test_refine3d_finds_the_poses(case, four):
     assert np.median(angle) < step
     shift = np.hypot(*(result.particles.shift_A[:, :2] - truth.shift_A[:, :2]).T)
     assert np.median(shift) < PIXEL_A
+
+
+@pytest.mark.parametrize("order, width_deg", [(1, 0.0), (3, 2 * 3.75)])
+def test_refine3d_from_the_order_of_local_searches_on_keeps_near_the_given_angles(case, tmp_path, order, width_deg):
+    refine(case, tmp_path / "run", i=str(case / "particles_truth.star"), healpix_order=order, auto_iter_max=1)
+    state, _ = read_refinement(tmp_path / "run_it001_optimiser.star")
+    assert state.sampling.sigma_deg == width_deg
+    truth = read_particles(case / "particles_truth.star").particles
+    angle = angular_distance_deg(euler_to_matrix(state.dataset.particles.euler_deg), euler_to_matrix(truth.euler_deg))
+    limit = 3 * width_deg + 7.5  # three widths, and a step of the grid
+    assert width_deg == 0 or angle.max() < limit
 
 
 def test_refine3d_writes_relions_files_of_every_iteration(four):

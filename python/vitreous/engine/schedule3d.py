@@ -88,6 +88,11 @@ def converged(progress: Progress, options: AutoOptions) -> bool:
     )
 
 
+def local_width_deg(sampling: Sampling, options: AutoOptions) -> float:
+    """Width of the prior around each particle's own orientation where searches are local; 0 where they are not yet."""
+    return 2 * oversampled_step_deg(sampling) if sampling.healpix_order >= options.local_order else 0.0
+
+
 def finer_sampling(
     sampling: Sampling, progress: Progress, settings: Settings, options: AutoOptions, resolution_A: float
 ):
@@ -127,8 +132,7 @@ def finer_sampling(
         offset_step_A=new_step,
         offset_range_A=new_range,
     )
-    if order >= options.local_order:
-        finer = replace(finer, sigma_deg=2 * oversampled_step_deg(finer))
+    finer = replace(finer, sigma_deg=local_width_deg(finer, options) or finer.sigma_deg)
     return finer, replace(
         progress,
         fine_enough=False,

@@ -11,7 +11,7 @@ import numpy as np
 
 from vitreous import __version__
 from vitreous.engine import filters, gold
-from vitreous.engine.schedule3d import AutoOptions, oversampled_step_deg
+from vitreous.engine.schedule3d import AutoOptions, local_width_deg, oversampled_step_deg
 from vitreous.engine.settings import Settings
 from vitreous.errors import InputError
 from vitreous.io.particles import find_root, quantise
@@ -124,8 +124,11 @@ def start(options: VolumeOptions, course_of, n_classes: int):
     first = dataset.optics[0]
     maps = first_references(options, first.box, first.pixel_size_A, n_classes)
     model = new_model(options, dataset, maps)
-    n_models = 2 if course_of(options).auto else 1
+    auto = course_of(options).auto
+    n_models = 2 if auto else 1
     sampling = make_sampling(options, first.pixel_size_A)
+    if auto and not sampling.sigma_deg:  # already at the order of local searches: around the angles of the particles file
+        sampling = replace(sampling, sigma_deg=local_width_deg(sampling, auto))
     progress = Progress(increment_px=options.incr_size)
     return options, Refinement(quantise(dataset), [model] * n_models, sampling, progress, options.sym)
 
