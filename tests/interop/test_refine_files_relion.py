@@ -9,6 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from vitreous.cli import main
 from vitreous.io.mrc import read_mrc
 from vitreous.io.refine_files import read_refinement, write_refinement
 from vitreous.io.run_files import OPTIMISER
@@ -173,3 +174,109 @@ def test_relion_takes_our_final_half_maps(refined, in_project):
         out = relion(f"relion_image_handler --stats --i ours/final_half{half}_class001_unfil.mrc", refined)
         found = re.search(r"= 24 x 24 x 24 x 1 ; avg= *(\S+) stddev= *(\S+) .*angpix = 8", out)
         np.testing.assert_allclose([float(v) for v in found.groups()], [volume.mean(), volume.std()], rtol=1e-4)
+
+
+# Directions of a point group: RELION goes by position in its own list
+
+
+@pytest.fixture(scope="module", params=["D2", "D7"])
+def symmetric(project, request):
+    """A molecule with that symmetry, simulated, and the flags of its refinement from a map on the images' scale.
+
+    Of voxels of 1 A, as RELION's prior of offsets goes with the pixel (docs/decisions/0030-offsets-in-angstrom.md).
+    """
+    group = request.param
+    relion(f"relion_image_handler --i sim/truth.mrc --sym {group} --o {group}.mrc", project)
+    folder = f"sim_{group}"  # a folder of the group's name alone RELION takes to be a file of symmetry operators
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        simulate.run(simulate.Options.from_keywords(
+            o=folder, map=f"{group}.mrc", map_angpix=1.0, angpix=1.0, n=N, box=BOX, snr=0.5, verb=0, shift_std=0.5,
+            seed=1, particles_per_micrograph=N
+        ))  # fmt: skip
+    relion(f"relion_reconstruct --i {folder}/particles_truth.star --o {folder}/truth.mrc --ctf --sym {group}", project)
+    (project / f"ours_{group}").mkdir()
+    (project / f"relions_{group}").mkdir()
+    # Without the perturbation, which is drawn anew, the next iteration of both programs is of the same samples.
+    return project, group, (
+        f"--i {folder}/particles.star --ref {folder}/truth.mrc --ini_high 5 --particle_diameter 16 --zero_mask "
+        "--flatten_solvent --ctf --ctf_corrected_ref --norm --scale --healpix_order 2 --offset_range 2 "
+        "--offset_step 1 --oversampling 0 --random_seed 1 --perturb 0 --dont_check_norm --pad 1 --j 1 "
+        f"--skip_gridding --sym {group}"
+    )
+
+
+NEXT = "--skip_gridding --j 1"
+# Correlation of maps of the same samples; the grid of D7 has views near the axis that RELION's lacks.
+LEAST = {"D2": 0.999, "D7": 0.95}
+
+
+def vitreous(words):
+    assert main(words.split()) == 0
+
+
+def weights_of(root, group):
+    """Weights of RELION's directions in a model file, and the number of directions beside them."""
+    column = read_star(f"{root}_model.star")["model_pdf_orient_class_1"]["rlnOrientationDistribution"]
+    n = len(read_star(f"{root}_sampling.star")["sampling_directions"]["rlnAngleRot"])
+    return np.array(column, float), n
+
+
+def correlation(a, b):
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def test_relion_goes_on_from_our_symmetric_classification(symmetric, monkeypatch):
+    """It refuses a list of directions of another length than its own; ours then is the second iteration of both."""
+    project, group, flags = symmetric
+    monkeypatch.chdir(project)
+    vitreous(f"class3d {flags} --K 1 --iter 1 --o ours_{group}/r --verb 0")
+    relion(f"relion_refine --continue ours_{group}/r_it001_optimiser.star --o relions_{group}/next --iter 2 {NEXT}", project)
+    weights, n = weights_of(f"ours_{group}/r_it001", group)
+    again, n_again = weights_of(f"relions_{group}/next_it002", group)
+    assert len(weights) == n == len(again) == n_again and weights.sum() == pytest.approx(1, abs=1e-6)
+    vitreous(f"class3d --continue ours_{group}/r_it001_optimiser.star --iter 2 --o ours_{group}/next --verb 0")
+    ours, theirs = (read_mrc(f"{who}_{group}/next_it002_class001.mrc")[0] for who in ("ours", "relions"))
+    assert correlation(ours, theirs) > LEAST[group]
+    assert correlation(weights_of(f"ours_{group}/next_it002", group)[0], again) > 0.9
+
+
+def test_we_go_on_from_relions_symmetric_classification(symmetric, monkeypatch):
+    project, group, flags = symmetric
+    monkeypatch.chdir(project)
+    relion(f"relion_refine {flags} --K 1 --iter 1 --o relions_{group}/r", project)
+    vitreous(f"class3d --continue relions_{group}/r_it001_optimiser.star --iter 2 --o ours_{group}/of_relion --verb 0")
+    relion(f"relion_refine --continue relions_{group}/r_it001_optimiser.star --iter 2 --o relions_{group}/own {NEXT}", project)
+    state, _ = read_refinement(f"ours_{group}/of_relion_it002_optimiser.star")
+    own, _ = read_refinement(f"relions_{group}/own_it002_optimiser.star")
+    assert correlation(state.models[0].references, own.models[0].references) > LEAST[group]
+    listed = state.relion_directions_deg if len(state.relion_directions_deg) else state.directions_deg
+    np.testing.assert_allclose(listed, own.directions_deg, atol=1e-5)  # six decimals
+
+
+def test_relion_goes_on_from_our_symmetric_half_sets(symmetric, monkeypatch):
+    project, group, flags = symmetric
+    monkeypatch.chdir(project)
+    auto = "--low_resol_join_halves 40 --auto_local_healpix_order 4 --auto_iter_max"
+    vitreous(f"refine3d {flags} {auto} 2 --o ours_{group}/half --verb 0")
+    relion(f"{MPI} --continue ours_{group}/half_it001_optimiser.star --o relions_{group}/half --auto_iter_max 2 {NEXT}", project)
+    state, _ = read_refinement(f"relions_{group}/half_it002_optimiser.star")
+    own, _ = read_refinement(f"ours_{group}/half_it002_optimiser.star")
+    for theirs, ours in zip(state.models, own.models):
+        assert correlation(theirs.references, ours.references) > LEAST[group]
+
+
+def test_our_files_of_orientations_are_relions(symmetric, monkeypatch, tmp_path):
+    """The BILD file of the same weights, to the digits that are printed."""
+    project, group, flags = symmetric
+    monkeypatch.chdir(project)
+    relion(f"relion_refine {flags} --K 2 --iter 1 --o relions_{group}/two", project)
+    state, labels = read_refinement(f"relions_{group}/two_it001_optimiser.star")
+    write_refinement(str(tmp_path / "two"), state, settings(labels))
+    for k in (1, 2):
+        ours, theirs = ((folder / f"two_it001_class{k:03d}_angdist.bild").read_text().split()
+                        for folder in (tmp_path, project / f"relions_{group}"))  # fmt: skip
+        assert len(ours) == len(theirs)
+        value = lambda words: np.array([float(w) for w in words if w[0] != "."])
+        # Weights were read with six decimals, and the largest is of order 0.1; coordinates go to 250 A.
+        np.testing.assert_allclose(value(ours), value(theirs), rtol=1e-4, atol=1e-4)

@@ -35,6 +35,7 @@ def assert_same_refinement(found, expected):
     assert_same_particles(found.dataset, expected.dataset)
     assert found.dataset.optics == expected.dataset.optics and found.symmetry == expected.symmetry
     np.testing.assert_array_equal(found.directions_deg, expected.directions_deg)
+    np.testing.assert_array_equal(found.relion_directions_deg, expected.relion_directions_deg)
     for mine, other in zip(found.direction_weights, expected.direction_weights):
         np.testing.assert_array_equal(mine, other)
     np.testing.assert_array_equal(found.fsc, expected.fsc)
@@ -51,6 +52,18 @@ def test_state_survives_its_files_bitwise(tmp_path, n_models, sampling):
 
 
 @pytest.mark.parametrize("n_models", [1, 2])
+def test_state_with_another_list_than_relions_survives_bitwise(tmp_path, n_models):
+    """RELION's blocks hold its list, and the weights of its directions sum to the classes' shares."""
+    expected, paths = write(tmp_path, n_models, relion_directions_deg=np.random.default_rng(2).random((9, 2)) * 90)
+    assert_same_refinement(read_refinement(paths.optimiser)[0], expected)
+    tilt = read_star(paths.sampling)["sampling_directions"]["rlnAngleTilt"]
+    np.testing.assert_array_equal(tilt, expected.relion_directions_deg[:, 1])
+    for k, share in enumerate(expected.direction_weights[0].sum(1), 1):
+        weights = read_star(paths.models[0])[f"model_pdf_orient_class_{k}"]["rlnOrientationDistribution"]
+        assert len(weights) == 9 and weights.sum() == pytest.approx(share)
+
+
+@pytest.mark.parametrize("n_models", [1, 2])
 def test_files_written_twice_are_the_same_bytes(tmp_path, n_models):
     write(tmp_path, n_models, {"rlnParticleDiameter": 200, "rlnDoAutoRefine": True})
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -64,7 +77,8 @@ def test_names_of_a_classification_are_relions(tmp_path):
     write(tmp_path, 1)
     maps = {f"run_it007_class{k:03d}.mrc" for k in (1, 2, 3)}
     tables = {f"run_it007_{name}.star" for name in ("optimiser", "model", "sampling", "data")}
-    assert {path.name for path in tmp_path.iterdir()} == maps | tables
+    bilds = {name.replace(".mrc", "_angdist.bild") for name in maps}
+    assert {path.name for path in tmp_path.iterdir()} == maps | tables | bilds
     star = read_star(tmp_path / "run_it007_model.star")
     assert list(star["model_classes"]["rlnReferenceImage"]) == [str(tmp_path / name) for name in sorted(maps)]
     assert star["model_general"].value("rlnReferenceDimensionality") == 3
@@ -74,7 +88,8 @@ def test_names_of_half_sets_are_relions(tmp_path):
     expected, _ = write(tmp_path, 2)
     maps = {f"run_it007_half{h}_class001.mrc" for h in (1, 2)}
     tables = {f"run_it007_{name}.star" for name in ("optimiser", "half1_model", "half2_model", "sampling", "data")}
-    assert {path.name for path in tmp_path.iterdir()} == maps | tables
+    bilds = {name.replace(".mrc", "_angdist.bild") for name in maps}
+    assert {path.name for path in tmp_path.iterdir()} == maps | tables | bilds
     optimiser = read_star(tmp_path / "run_it007_optimiser.star")["optimiser_general"]
     assert optimiser.value("rlnModelStarFile2") == str(tmp_path / "run_it007_half2_model.star")
     assert optimiser.value("rlnDoSplitRandomHalves") == 1
@@ -125,7 +140,7 @@ def test_final_files_have_no_number_and_one_model(tmp_path):
     expected = refinement(2, unfiltered=maps)
     expected.progress.has_converged = True
     paths = write_refinement(str(tmp_path / "run"), expected, {}, converged=True)
-    names = {"class001.mrc", "half1_class001_unfil.mrc", "half2_class001_unfil.mrc"}
+    names = {"class001.mrc", "class001_angdist.bild", "half1_class001_unfil.mrc", "half2_class001_unfil.mrc"}
     names |= {f"{name}.star" for name in ("optimiser", "model", "sampling", "data")}
     assert {path.name for path in tmp_path.iterdir()} == {f"run_{name}" for name in names}
     np.testing.assert_array_equal(read_mrc(tmp_path / "run_half2_class001_unfil.mrc")[0], maps[1])

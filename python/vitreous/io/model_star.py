@@ -16,7 +16,11 @@ NO_RESOLUTION_A = 999.0  # RELION's stand-in for "none yet", which STAR numbers 
 # RELION 3.1 keeps one noise spectrum per image group, later versions one per optics group. Both are written, the former
 # up to this many rows (8 MB of text), beyond which RELION 3.1 cannot continue the run but reads all else.
 MAX_ROWS_OF_GROUP_NOISE = 200_000
+# RELION 3.1 writes 0 where no particle was moved; later versions stop at this, the default of --min_sigma2_offset.
+LEAST_SIGMA_OFFSET_A = 2**0.5
 DIRECTION_WEIGHT = "rlnOrientationDistribution"
+# Weights in RELION's list of directions, by which it continues a run, and in ours, where that is another.
+WEIGHTS, OWN_WEIGHTS = "model_pdf_orient_class", "vitreous_pdf_orient_class"
 SIGMA_PRIORS = ("rlnSigmaPriorRotAngle", "rlnSigmaPriorTiltAngle", "rlnSigmaPriorPsiAngle")
 
 
@@ -57,7 +61,8 @@ def _infinite_resolution(values):
 
 
 def model_blocks(
-    model: Model, image_names: list[str], optics_of_group, *, sigma_deg: float = 0.0, fsc=None, direction_weights=None
+    model: Model, image_names: list[str], optics_of_group, *, sigma_deg: float = 0.0, fsc=None, direction_weights=None,
+    own_weights=None
 ) -> list[Block]:
     """All blocks of model.star.
 
@@ -67,7 +72,8 @@ def model_blocks(
     optics_of_group : (n_groups,) int   optics group whose noise spectrum stands for each intensity-scale group
     sigma_deg : width of the prior in local searches; 0: none
     fsc : (S,) of the half-sets, or None
-    direction_weights : (K, n_dir) share of each class and direction, or None in 2D
+    direction_weights : (K, n_dir) share of each class and direction of RELION's list, or None in 2D
+    own_weights : (K, n) the same for our own list where that is another, or None
     """
     general = general_columns(model, sigma_deg)
     blocks = [
@@ -86,8 +92,9 @@ def model_blocks(
     blocks += [Block(f"model_optics_group_{g + 1}", "loop", columns) for g, columns in enumerate(noise)]
     if len(model.group_names) * model.n_shells <= MAX_ROWS_OF_GROUP_NOISE:
         blocks += [Block(f"model_group_{m + 1}", "loop", noise[g]) for m, g in enumerate(optics_of_group)]
-    for k, weights in enumerate(() if direction_weights is None else direction_weights):
-        blocks.append(Block(f"model_pdf_orient_class_{k + 1}", "loop", {DIRECTION_WEIGHT: np.asarray(weights, float)}))
+    for name, of_classes in ((WEIGHTS, direction_weights), (OWN_WEIGHTS, own_weights)):
+        for k, weights in enumerate(() if of_classes is None else of_classes):
+            blocks.append(Block(f"{name}_{k + 1}", "loop", {DIRECTION_WEIGHT: np.asarray(weights, float)}))
     for block in blocks:
         block.precise = True
     return blocks
@@ -200,6 +207,7 @@ def _with_general(model: Model, general: Row) -> Model:
         model.sigma_offset_A = general.number("rlnSigmaOffsetsAngst", model.sigma_offset_A)
     else:
         model.sigma_offset_A = general.number("rlnSigmaOffsets", 0.0) * model.pixel_size_A
+    model.sigma_offset_A = model.sigma_offset_A or LEAST_SIGMA_OFFSET_A
     model.average_norm = general.number("rlnNormCorrectionAverage", 1.0)
     model.average_p_max = general.number("rlnAveragePmax", 0.0)
     model.log_likelihood = general.number("rlnLogLikelihood", 0.0)
@@ -228,9 +236,9 @@ def read_fsc(star, n_shells: int) -> np.ndarray | None:
     return curve if curve.any() else None
 
 
-def read_direction_weights(star, n_classes: int) -> np.ndarray | None:
-    """(K, n_dir) share of each class and direction; None where the file has none."""
-    names = [f"model_pdf_orient_class_{k + 1}" for k in range(n_classes)]
+def read_direction_weights(star, n_classes: int, name: str = WEIGHTS) -> np.ndarray | None:
+    """(K, n_dir) share of each class and direction from blocks of that name; None where the file has none."""
+    names = [f"{name}_{k + 1}" for k in range(n_classes)]
     if any(name not in star for name in names):
         return None
     weights = [Table(star.path, star[name]).numbers(DIRECTION_WEIGHT, 0.0) for name in names]

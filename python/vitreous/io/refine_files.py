@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from vitreous.errors import InputError
+from vitreous.io.bild import write_bild
 from vitreous.io.model_star import (
+    OWN_WEIGHTS,
+    WEIGHTS,
     model_blocks,
     read_direction_weights,
     read_fsc,
@@ -45,9 +48,13 @@ from vitreous.io.star import Block, read_star, write_star
 from vitreous.io.table import Row, Table, beside, exists
 from vitreous.model import healpix
 from vitreous.model.dataset import Dataset
+from vitreous.model.relion_directions import carried
 from vitreous.model.state import Model, Refinement, Sampling
+from vitreous.model.symmetry import Symmetry
 
 DIRECTIONS = ("rlnAngleRot", "rlnAngleTilt")
+# RELION's list of directions, and ours where that is another.
+SAMPLED, OWN_SAMPLED = "sampling_directions", "vitreous_directions"
 NO_TILT_LIMIT_DEG = -91.0  # RELION's "all tilts are searched"
 
 
@@ -77,6 +84,10 @@ class RefinePaths(RunPaths):
     def map(self, i_model: int, i_class: int) -> str:
         """The reference of a class."""
         return self._name(f"{self._half(i_model)}class{i_class + 1:03d}.mrc")
+
+    def orientations(self, i_model: int, i_class: int) -> str:
+        """The distribution of a class's orientations, for ChimeraX."""
+        return self._name(f"{self._half(i_model)}class{i_class + 1:03d}_angdist.bild")
 
     def unfiltered(self, i_half: int) -> str:
         """The unregularised map of a half-set."""
@@ -123,7 +134,11 @@ def write_refinement(
         names = [paths.map(i, k) for k in range(model.n_classes)]
         for name, volume in zip(names, model.references):
             write_mrc(name, volume, model.pixel_size_A, stack=False)
-        write_star(paths.models[i], _model_blocks(state, model, i, names))
+        own = _weights(state, i, model)
+        relions = relion_weights(state, own)
+        write_star(paths.models[i], _model_blocks(state, model, names, relions, own))
+        if relions is not None:
+            _write_bild(paths, state, i, relions)
     write_star(paths.sampling, _sampling_blocks(state))
     write_particles(paths.data, state.dataset)
     # A converged refinement has one model but remains one of half-sets: RELION writes it so, the second name empty.
@@ -134,15 +149,39 @@ def write_refinement(
     return paths
 
 
-def _model_blocks(state: Refinement, model: Model, i_model: int, names: list[str]) -> list[Block]:
+def _model_blocks(state: Refinement, model: Model, names: list[str], relions, own) -> list[Block]:
+    optics, sigma_deg = optics_of_groups(state.dataset), state.sampling.sigma_deg
+    own = None if relions is own else own
+    return model_blocks(
+        model, names, optics, sigma_deg=sigma_deg, fsc=state.fsc, direction_weights=relions, own_weights=own
+    )
+
+
+def _write_bild(paths: RefinePaths, state: Refinement, i_model: int, weights: np.ndarray) -> None:
+    model = state.models[i_model]
+    listed = state.relion_directions_deg if len(state.relion_directions_deg) else state.directions_deg
+    for k, of_class in enumerate(weights):
+        path, box_A = paths.orientations(i_model, k), model.box * model.pixel_size_A
+        write_bild(path, listed, of_class, state.sampling.healpix_order, box_A)
+
+
+def _weights(state: Refinement, i_model: int, model: Model) -> np.ndarray | None:
+    """(K, n_dir) weights of the directions that are searched; None where there are no directions."""
     n_dir = len(state.directions_deg)
     weights = state.direction_weights[i_model] if i_model < len(state.direction_weights) else None
     if n_dir == 0:
-        weights = None
-    elif weights is None or weights.shape != (model.n_classes, n_dir):  # of other directions than are searched now
-        weights = _uniform(model, n_dir)
-    optics, sigma_deg = optics_of_groups(state.dataset), state.sampling.sigma_deg
-    return model_blocks(model, names, optics, sigma_deg=sigma_deg, fsc=state.fsc, direction_weights=weights)
+        return None
+    if weights is None or weights.shape != (model.n_classes, n_dir):  # of other directions than are searched now
+        return _uniform(model, n_dir)
+    return weights
+
+
+def relion_weights(state: Refinement, own: np.ndarray | None) -> np.ndarray | None:
+    """Weights of the directions that are searched as weights of RELION's; the same array where the lists are one."""
+    if own is None or not len(state.relion_directions_deg):
+        return own
+    symmetry = Symmetry.parse(state.symmetry)
+    return carried(own, state.directions_deg, state.relion_directions_deg, symmetry)
 
 
 def _uniform(model: Model, n_dir: int) -> np.ndarray:
@@ -157,9 +196,15 @@ def _sampling_blocks(state: Refinement) -> list[Block]:
     head |= {"rlnHealpixOrder": int(sampling.healpix_order), "rlnSymmetryGroup": state.symmetry}
     head["rlnTiltAngleLimit"] = NO_TILT_LIMIT_DEG
     general["rlnHealpixOrderOriginal"] = _original_order(sampling)
-    directions = np.reshape(state.directions_deg, (-1, 2))
-    columns = {label: np.asarray(column, float) for label, column in zip(DIRECTIONS, directions.T)}
-    return [list_block("sampling_general", head | general), Block("sampling_directions", "loop", columns, precise=True)]
+    lists = {SAMPLED: state.directions_deg}
+    if len(state.relion_directions_deg):
+        lists = {SAMPLED: state.relion_directions_deg, OWN_SAMPLED: state.directions_deg}
+    return [list_block("sampling_general", head | general), *(_directions_block(*item) for item in lists.items())]
+
+
+def _directions_block(name: str, directions) -> Block:
+    columns = {label: np.asarray(column, float) for label, column in zip(DIRECTIONS, np.reshape(directions, (-1, 2)).T)}
+    return Block(name, "loop", columns, precise=True)
 
 
 def _original_order(sampling: Sampling) -> int:
@@ -197,14 +242,16 @@ def read_refinement(optimiser) -> tuple[Refinement, RunLabels]:
     sampling.healpix_order = row.integer("rlnHealpixOrder", 2)
     sampling.sigma_deg = read_prior_width(stars[0])
     halves = head.general.flag("rlnDoSplitRandomHalves", False)
+    directions, relion_directions, weights_name = _read_directions(sampling_star)
     state = Refinement(
         dataset=dataset,
         models=models,
         sampling=sampling,
         progress=head.read_progress(models[0].pixel_size_A),
         symmetry=row.string("rlnSymmetryGroup", "C1").upper(),
-        direction_weights=[_read_weights(star, model) for star, model in zip(stars, models)],
-        directions_deg=_read_directions(sampling_star),
+        direction_weights=[_read_weights(star, model, weights_name) for star, model in zip(stars, models)],
+        directions_deg=directions,
+        relion_directions_deg=relion_directions,
         fsc=read_fsc(stars[0], models[0].n_shells) if halves else None,
     )
     return state, RunLabels(**head.labels(stars[0], sampling_general))
@@ -273,17 +320,23 @@ def _read_maps(star, names: list[str]) -> np.ndarray:
     return np.stack(maps)
 
 
-def _read_weights(star, model: Model) -> np.ndarray | None:
+def _read_weights(star, model: Model, name: str) -> np.ndarray | None:
     """(K, n_dir) share of each class and direction; None where the directions of each class are all alike."""
-    weights = read_direction_weights(star, model.n_classes)
+    weights = read_direction_weights(star, model.n_classes, name)
     if weights is None or np.array_equal(weights, _uniform(model, weights.shape[1])):
         return None
     return weights
 
 
-def _read_directions(star) -> np.ndarray:
-    """(n_dir, 2) rot, tilt, degrees."""
-    if "sampling_directions" not in star:
+def _read_directions(star):
+    """Directions that are searched, RELION's where they are others, rot and tilt in degrees; the name of their weights."""
+    lists = [_direction_list(star, name) for name in (SAMPLED, OWN_SAMPLED)]
+    return (lists[1], lists[0], OWN_WEIGHTS) if len(lists[1]) else (*lists, WEIGHTS)
+
+
+def _direction_list(star, name: str) -> np.ndarray:
+    """(n_dir, 2) rot, tilt, degrees; (0, 2) where the file has no such block."""
+    if name not in star:
         return np.zeros((0, 2))
-    table = Table(Path(star.path), star["sampling_directions"])
+    table = Table(Path(star.path), star[name])
     return np.column_stack([table.numbers(label, 0.0) for label in DIRECTIONS]).reshape(-1, 2)

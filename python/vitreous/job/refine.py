@@ -15,6 +15,7 @@ from vitreous.job import batches
 from vitreous.job.classify import Clock, State, first_particles, quarantine, random_classes, typical_particles
 from vitreous.model import sampling as grids
 from vitreous.model.dataset import Dataset
+from vitreous.model.relion_directions import carried, relion_directions
 from vitreous.model.rotation import euler_to_matrix
 from vitreous.model.state import Model, Refinement, Sampling
 from vitreous.model.symmetry import Symmetry
@@ -46,7 +47,15 @@ def initialise(be, state: Refinement, settings: Settings, source, *, n_noise: in
     resolution_A, progress = resolution(models[0], state.progress, settings, len(models))
     models = [replace(m, current_resolution_A=resolution_A) for m in models]
     grid, _ = orientations.coarse_and_fine(be, state.sampling, Symmetry.parse(state.symmetry), models[0].n_classes)
-    return replace(state, dataset=dataset, models=models, progress=progress, directions_deg=grid.directions_deg)
+    return with_directions(be, replace(state, dataset=dataset, models=models, progress=progress), grid.directions_deg)
+
+
+def with_directions(be, state: Refinement, directions_deg) -> Refinement:
+    """The state with the directions that are searched, and RELION's beside them where its list is another."""
+    order, symmetry = state.sampling.healpix_order, Symmetry.parse(state.symmetry)
+    theirs = relion_directions(be, order, symmetry)
+    same = np.array_equal(theirs, directions_deg)
+    return replace(state, directions_deg=directions_deg, relion_directions_deg=theirs[:0] if same else theirs)
 
 
 def start_priors(be, model: Model, n_particles: int) -> Model:
@@ -102,17 +111,27 @@ def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.
     factor = 0.0 if settings.skip_align else sampling.perturb_factor
     sampling = replace(sampling, perturb=grids.perturbation(settings.random_seed, progress.iteration, factor))
     plans = [em3d.resampled(be, replace(p, model=m), sampling) for p, m in zip(plans, state.models)]
-    state = replace(state, sampling=sampling, progress=progress, directions_deg=plans[0].coarse.directions_deg)
-    return state, plans, last
+    state = replace(state, sampling=sampling, progress=progress)
+    return with_directions(be, state, plans[0].coarse.directions_deg), plans, last
 
 
 def known_weights(be, state: Refinement, symmetry: Symmetry) -> list:
-    """Weights of the directions of each model where they are of the present grid: another program's list may differ."""
-    grid, _ = orientations.coarse_and_fine(be, state.sampling, symmetry, state.models[0].n_classes)
-    same = state.directions_deg.shape == grid.directions_deg.shape and np.allclose(
-        state.directions_deg, grid.directions_deg, atol=1e-4
-    )
-    return list(state.direction_weights) if same and state.direction_weights else [None] * len(state.models)
+    """Weights of the present grid's directions, of each model, from those of the same or of RELION's list."""
+    order = state.sampling.healpix_order
+    ours = orientations.coarse_and_fine(be, state.sampling, symmetry, state.models[0].n_classes)[0].directions_deg
+    if same_directions(state.directions_deg, ours):
+        carry = lambda weights: weights
+    elif same_directions(state.directions_deg, relion_directions(be, order, symmetry)):
+        carry = lambda weights: carried(weights, state.directions_deg, ours, symmetry)
+    else:  # of another order
+        return [None] * len(state.models)
+    known = state.direction_weights or [None] * len(state.models)
+    return [None if weights is None else carry(weights) for weights in known]
+
+
+def same_directions(a, b) -> bool:
+    """Whether two lists are one, as written with six decimals."""
+    return a.shape == b.shape and np.allclose(a, b, atol=1e-4)
 
 
 def estimate_accuracy(be, plan: em3d.Plan3D, state: Refinement) -> Refinement:

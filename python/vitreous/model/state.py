@@ -104,6 +104,8 @@ class Refinement:
     symmetry: str = "C1"
     direction_weights: list = field(default_factory=list)  # per model (K, n_dir), sums to 1; None: uniform
     directions_deg: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))  # (n_dir, 2) rot, tilt, unperturbed
+    # (n, 2) RELION's directions of the same order and point group, for the files; empty: they are the same
+    relion_directions_deg: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     fsc: np.ndarray | None = None  # (S,) of the half-sets
     unfiltered: list = field(default_factory=list)  # the two unregularised half maps, in the last iteration
     seconds: dict = field(default_factory=dict)
