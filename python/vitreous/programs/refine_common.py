@@ -112,8 +112,11 @@ def engine_settings(options: RefinementOptions, model: Model, **others) -> Setti
 
 
 def import_plots_early() -> None:
-    """Import the plotting library in a thread: the kernels leave the interpreter free, and the report need not wait."""
-    threading.Thread(target=import_module, args=("matplotlib.backends.backend_svg",), daemon=True).start()
+    """Import the plotting library in a thread: the kernels leave the interpreter free, and the report need not wait.
+
+    No daemon: a run that fails at once waits for it, as a thread that is cut off within C++ takes the process with it.
+    """
+    threading.Thread(target=import_module, args=("matplotlib.backends.backend_svg",)).start()
 
 
 def saved_settings(options: RefinementOptions) -> dict:
