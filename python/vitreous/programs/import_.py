@@ -11,14 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vitreous import __version__
 from vitreous.errors import InputError
 from vitreous.io.ctf_tables import CtfTable, join_tables, match, read_ctf_table
 from vitreous.io.mrc import read_header
 from vitreous.io.star import Block, read_star, write_star
 from vitreous.job.job import Job
-from vitreous.programs.launch import open_job
-from vitreous.programs.option_text import value_rows
+from vitreous.programs.launch import made_with, open_job
 from vitreous.programs.options import Common, ProgramOptions, again, option
 from vitreous.report.imported import report_html
 
@@ -153,8 +151,7 @@ class Facts:
     seconds: float
 
     def rows(self) -> list[tuple]:
-        found = [(f"--{flag}", value, unit, origin) for _, flag, value, unit, origin in value_rows(self.options)]
-        return [*found, ("vitreous", __version__, "", ""), ("time", round(self.seconds, 2), "s", "")]
+        return made_with(self.options, self.seconds)
 
 
 def import_coordinates(options: Options, be: Any, comm: Any) -> Any:

@@ -18,6 +18,12 @@ def describe(options: ProgramOptions) -> dict[str, Any]:
     }
 
 
+def made_with(options: ProgramOptions, seconds: float, *more: tuple) -> list[tuple[str, Any, str, str]]:
+    """Rows of a report's end: (name, value, unit, who chose it) of the options, the version, what is more, the time."""
+    rows = [(f"--{flag}", value, unit, origin) for _, flag, value, unit, origin in value_rows(options)]
+    return [*rows, ("vitreous", __version__, "", ""), *more, ("time", round(seconds, 2), "s", "")]
+
+
 def open_job(options: ProgramOptions, comm: Any, **start: Any) -> Job:
     """A job, to be used in a ``with`` block.
 

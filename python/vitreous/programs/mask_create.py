@@ -9,14 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vitreous import __version__
 from vitreous.engine import fsc, masks3d
 from vitreous.errors import InputError
 from vitreous.io.atomic import atomic_write
 from vitreous.io.mrc import write_mrc
 from vitreous.job.job import Job
+from vitreous.programs.launch import made_with
 from vitreous.programs.map_files import open_map_job, output_name, read_map, same_grid
-from vitreous.programs.option_text import value_rows
 from vitreous.programs.options import Common, ProgramOptions, again, option
 from vitreous.report.maps import mask_report
 
@@ -127,15 +126,11 @@ def run(options: Options, be: Any = None, comm: Any = None) -> Result:
             mask = 1 - mask
         write_mrc(path, mask, pixel_size_A, stack=False)
         facts = tell(job, mask, pixel_size_A, threshold, path)
-        page = mask_report(str(path), mask, volume, pixel_size_A, facts, _rows(options, time.monotonic() - began))
+        rows = made_with(options, time.monotonic() - began)
+        page = mask_report(str(path), mask, volume, pixel_size_A, facts, rows)
         with atomic_write(job.dir.report) as file:
             file.write(page.encode())
     return Result(path, mask, pixel_size_A, threshold)
-
-
-def _rows(options, seconds):
-    rows = [(f"--{flag}", value, unit, origin) for _, flag, value, unit, origin in value_rows(options)]
-    return [*rows, ("vitreous", __version__, "", ""), ("time", round(seconds, 2), "s", "")]
 
 
 def check(options: Options) -> tuple[str, str] | None:

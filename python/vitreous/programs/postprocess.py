@@ -20,9 +20,9 @@ from vitreous.io.atomic import atomic_write
 from vitreous.io.mrc import write_mrc
 from vitreous.io.postprocess_files import read_mtf, write_fsc_dat, write_fsc_xml, write_postprocess_star
 from vitreous.job.job import Job, command_line
+from vitreous.programs.launch import made_with
 from vitreous.programs.local_resolution import LocalResult, run_local
 from vitreous.programs.map_files import open_map_job, read_map, same_grid
-from vitreous.programs.option_text import value_rows
 from vitreous.programs.postprocess_options import Options
 from vitreous.report.postprocess import local_report, postprocess_report, warnings_of
 
@@ -102,9 +102,7 @@ def local(options: Options, given: Input, seed: int, job: Job, began: float) -> 
 
 def report_rows(options: Options, seed: int, began: float) -> list[tuple[str, Any, str, str]]:
     """Options, version, seed and time, for the end of a report."""
-    rows = [(f"--{flag}", value, unit, origin) for _, flag, value, unit, origin in value_rows(options)]
-    rows += [("vitreous", __version__, "", ""), ("seed of the phases", seed, "", "")]
-    return [*rows, ("time", round(time.monotonic() - began, 1), "s", "")]
+    return made_with(options, time.monotonic() - began, ("seed of the phases", seed, "", ""))
 
 
 def check(options: Options) -> None:

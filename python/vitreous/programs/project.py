@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from vitreous import __version__
 from vitreous.engine.reconstruct3d import reference_transform
 from vitreous.engine.slices3d import CtfChoice, model_noise, project, white_noise
 from vitreous.errors import InputError
@@ -28,8 +27,8 @@ from vitreous.model.band import round_half_up
 from vitreous.model.dataset import Dataset, Exposures, Particles
 from vitreous.model.optics import OpticsGroup
 from vitreous.model.volume import VolumeLattice
+from vitreous.programs.launch import made_with
 from vitreous.programs.map_files import open_map_job, read_map, same_grid
-from vitreous.programs.option_text import value_rows
 from vitreous.programs.project_options import Options
 from vitreous.programs.reconstruct import tell_quarantined
 
@@ -311,10 +310,5 @@ def write_report(
     """report.html beside the stack."""
     from vitreous.report.reconstruct import project_report
 
-    rows = [(f"--{flag}", value, unit, origin) for _, flag, value, unit, origin in value_rows(options)]
-    rows += [
-        ("vitreous", __version__, "", ""),
-        ("time", round(seconds, 2), "s", ""),
-        ("memory", human(peak_bytes()), "", ""),
-    ]
+    rows = made_with(options, seconds, ("memory", human(peak_bytes()), "", ""))
     job.write_report(project_report(str(path), images, n_images, pixel_size_A, rows))

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from vitreous import __version__
 from vitreous.engine.fsc import GOLD_STANDARD, fourier_shell_correlation
 from vitreous.engine.reconstruct3d import reconstruct, reference_transform
 from vitreous.engine.slices3d import CtfChoice
@@ -27,8 +26,8 @@ from vitreous.model.band import round_half_up
 from vitreous.model.dataset import Dataset
 from vitreous.model.symmetry import Symmetry
 from vitreous.model.volume import VolumeLattice
+from vitreous.programs.launch import made_with
 from vitreous.programs.map_files import open_map_job, output_name, read_map
-from vitreous.programs.option_text import value_rows
 from vitreous.programs.reconstruct_options import Options
 
 __all__ = ["Options", "Result", "run"]
@@ -325,12 +324,7 @@ def write_report(job: Job, options: Options, result: Result, lattice: VolumeLatt
     """report.html beside the map; matplotlib is imported only here."""
     from vitreous.report.reconstruct import reconstruct_report
 
-    rows = [(f"--{flag}", value, unit, origin) for _, flag, value, unit, origin in value_rows(options)]
-    rows += [
-        ("vitreous", __version__, "", ""),
-        ("time", round(seconds, 2), "s", ""),
-        ("memory", human(peak_bytes()), "", ""),
-    ]
+    rows = made_with(options, seconds, ("memory", human(peak_bytes()), "", ""))
     frequency = np.arange(lattice.n_shells) / (lattice.box * result.pixel_size_A)
     page = reconstruct_report(
         str(result.path), result.volume, result.pixel_size_A, result.n_particles, Symmetry.parse(options.sym).name,
