@@ -35,7 +35,13 @@ def layer_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     if parts[0] in ("__init__", "__main__"):
         return "top"
-    return "kernels" if parts[0].startswith("kernels") else parts[0]
+    return family(parts[0])
+
+
+def family(name: str) -> str:
+    """kernels_image is of the layer kernels, comm_mpi of comm."""
+    first = name.split("_")[0]
+    return first if first in ("kernels", "comm") else name
 
 
 def modules() -> list[Path]:
@@ -64,7 +70,7 @@ def layers_used(names: set[str]) -> set[str]:
         first, *rest = name.split(".")
         if first == "vitreous":
             layer = rest[0] if rest else "top"
-            layer = "kernels" if layer.startswith("kernels") else layer
+            layer = family(layer)
             used.add(layer if layer in ALLOWED or layer.startswith(("_io", "_cpu", "_cuda")) else "top")
     return used
 

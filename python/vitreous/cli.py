@@ -1,5 +1,7 @@
 """``vitreous <program> [options]``: finds the program, reads its options, runs it, and says how it ended.
 
+Under mpirun the processes share the work of a program that can be shared; of any other, rank 0 does all.
+
 Exit codes: 0 done, 1 a fault of ours (with traceback), 2 a fault in the input or a stop that the pipeline asked for,
 130 Ctrl-C, 143 SIGTERM.
 """
@@ -8,10 +10,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import platform
 import signal
 import sys
 import threading
+import time
 import traceback
+from contextlib import nullcontext, redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -82,36 +87,60 @@ def module_name(name: str) -> str:
     return PROGRAMS[key][0]
 
 
-def make_backend(options: Any) -> Any:
+def make_backend(options: Any, comm: Any) -> Any:
     """The device that the options ask for, or the CPU with a line that says so."""
     from vitreous import backend
 
     try:
-        be = backend.cpu(getattr(options, "j", 0))
+        be = backend.cpu(getattr(options, "j", 0) or comm.n_threads)
     except RuntimeError as error:
         raise InputError(f"backend: {error}") from None
-    if getattr(options, "gpu", None) is not None and getattr(options, "verb", 1):
+    tells = comm.rank == 0 and getattr(options, "verb", 1)
+    if getattr(options, "gpu", None) is not None and tells:
         try:
             backend.cuda()
             why = "not all of this program's steps are written for GPUs yet"
         except RuntimeError as error:
             why = str(error)
         print(f" --gpu: running on the CPU with {be.n_threads} threads: {why}", flush=True)
+    if comm.size > 1 and tells:
+        print(f" {comm.size} processes, {comm.node_size} on this machine, of {be.n_threads} threads each", flush=True)
     return be
 
 
 def call(name: str, **keywords: Any) -> Any:
-    """Run a program from Python: call("class2d", i="particles.star", o="Class2D/run", K=50); returns its result."""
+    """Run a program from Python: call("class2d", i="particles.star", o="Class2D/run", K=50); returns its result.
+
+    In a script under mpirun all processes call it and share the work; an error of one of them ends them all.
+    """
+    from vitreous.comm import launched
+
+    comm = launched()
+    try:
+        return run_shared(name, load_options(name).from_keywords(**keywords), comm)
+    except BaseException as error:
+        if comm.size > 1:
+            comm.stop(tell(error, comm))
+        raise
+
+
+def run_shared(name: str, options: Any, comm: Any) -> Any:
+    """The result of a program, on all processes that have a part in it; None on those that have none."""
     from vitreous.comm import LocalComm
 
-    options = load_options(name).from_keywords(**keywords)
-    return load(name).run(options, make_backend(options), LocalComm())
+    program, result = load(name), None
+    if options.SHARED or comm.size == 1:
+        result = program.run(options, make_backend(options, comm), comm)
+    elif comm.rank == 0:
+        print(f" vitreous {name} runs on one process: {comm.size - 1} have nothing to do", flush=True)
+        result = program.run(options, make_backend(options, LocalComm()), LocalComm())
+    comm.gather([])  # nobody leaves before rank 0 has written everything
+    return result
 
 
-def run_program(name: str, words: list[str]) -> None:
+def run_program(name: str, words: list[str], comm: Any) -> None:
     """Read a program's options from the words of its command line and run it, or print its help."""
     program = load_options(name)
-    from vitreous.comm import LocalComm
     from vitreous.programs import option_parser, option_text
 
     if {"--help", "-h"} & set(words):
@@ -121,8 +150,7 @@ def run_program(name: str, words: list[str]) -> None:
 
         print(json.dumps(program.model_json_schema(by_alias=True), indent=1))
     else:
-        options = option_parser.parse(program, words)
-        load(name).run(options, make_backend(options), LocalComm())
+        run_shared(name, option_parser.parse(program, words), comm)
 
 
 def control_folder(words: list[str]) -> Path | None:
@@ -142,7 +170,8 @@ def control_folder(words: list[str]) -> Path | None:
 
 def mark(folder: Path | None, ending: str) -> None:
     """Leave the marker of how the job ended, and none other; the request to stop is answered by ABORTED."""
-    if folder is None:
+    failed = folder is not None and (folder / (MARKER + "FAILURE")).exists()
+    if folder is None or (ending == "ABORTED" and failed):  # another process failed, and its launcher ends this one
         return
     for old in folder.glob(MARKER + "*"):
         old.unlink(missing_ok=True)
@@ -161,43 +190,65 @@ def _terminate(signum: int, frame: object) -> None:
     raise Terminated
 
 
+def tell(error: BaseException, comm: Any) -> int:
+    """Say why the program ends, once however many processes have found it; returns the exit code."""
+    from vitreous.comm import GRACE_S
+
+    if comm.rank:
+        time.sleep(GRACE_S)  # rank 0 ends us here if it knows of the error too
+    where = f"process {comm.rank} of {comm.size} on {platform.node()}: " if comm.rank else ""
+    if isinstance(error, KeyboardInterrupt):
+        if comm.rank == 0 and not getattr(error, "told", False):
+            print("\nstopped before a run began", file=sys.stderr)
+        return getattr(error, "exit_code", 130)
+    if _is_user_error(error):
+        print(f"error: {where}{' '.join(str(error).split())}", file=sys.stderr)
+    else:
+        print(where + "".join(traceback.format_exception(error)), file=sys.stderr, end="")
+    if comm.rank and getattr(error, "todo", ""):
+        print(error.todo, file=sys.stderr)
+    return 2 if _is_user_error(error) else 1
+
+
+def run_words(words: list[str], folder: Path | None, comm: Any) -> None:
+    """Do what a command line asks for."""
+    if not words or words[0] in ("--help", "-h", "help"):
+        print(overall_help(), end="")
+    elif words[0] == "--version" or "--version" in words[1:]:
+        from vitreous import __version__
+
+        print(f"vitreous {__version__}")
+    else:
+        alone = comm.rank == 0
+        mark(folder if alone else None, "")
+        run_program(words[0], words[1:], comm)
+        sys.stdout.flush()
+        mark(folder if alone else None, "SUCCESS")
+
+
 def main(argv: list[str] | None = None) -> int:
     """The console script; returns the exit code."""
+    from vitreous.comm import LocalComm, launched
+
     words = list(sys.argv[1:] if argv is None else argv)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
-    folder = None
+    folder, comm = None, LocalComm()
     try:
-        if not words or words[0] in ("--help", "-h", "help"):
-            print(overall_help(), end="")
-            return 0
-        if words[0] == "--version" or "--version" in words[1:]:
-            from vitreous import __version__
-
-            print(f"vitreous {__version__}")
-            return 0
+        comm = launched()
         folder = control_folder(words)
-        mark(folder, "")
-        run_program(words[0], words[1:])
-        sys.stdout.flush()
-        mark(folder, "SUCCESS")
+        with redirect_stdout(open(os.devnull, "w")) if comm.rank else nullcontext():  # rank 0 alone speaks
+            run_words(words, folder, comm)
         return 0
-    except KeyboardInterrupt as error:
-        if not getattr(error, "told", False):
-            print("\nstopped before a run began", file=sys.stderr)
-        mark(folder, "ABORTED")
-        return getattr(error, "exit_code", 130)
     except BrokenPipeError:  # the reader of our output has gone, as in: vitreous class2d --help | head -3
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        mark(folder, "FAILURE")
-        return 1
-    except Exception as error:
-        if _is_user_error(error):
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        else:
-            traceback.print_exc()
-        mark(folder, "FAILURE")
-        return 2 if _is_user_error(error) else 1
+        code, ending = 1, "FAILURE"
+    except (KeyboardInterrupt, Exception) as error:
+        code = tell(error, comm)
+        ending = "ABORTED" if isinstance(error, KeyboardInterrupt) else "FAILURE"
+    mark(folder, ending)
+    comm.stop(code)  # the others wait for a process that will not come
+    return code
 
 
 if __name__ == "__main__":

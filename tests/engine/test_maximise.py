@@ -18,6 +18,7 @@ RTOL = 1e-5
 
 def solve(be, problem, iteration=3, plan=None, **settings):
     plan, acc, rows = case.expect(be, problem, plan=plan, **settings)
+    em.insert_banks(be, plan, acc)
     return (*maximise(be, plan, acc, Progress(iteration=iteration)), rows)
 
 
@@ -110,6 +111,7 @@ def test_maximise_one_map_for_all_classes_after_correlation(be):
     plan = case.plan_of(be, problem, iteration=1, **settings)
     acc = em.Accumulator.empty(plan)
     em.expect(be, plan, case.batch_of(problem, np.arange(8), np.zeros(8)), acc)
+    em.insert_banks(be, plan, acc)
     model, _, unmasked = maximise(be, plan, acc, Progress(iteration=1))
     np.testing.assert_allclose(model.class_weight, 1 / 3)
     assert model.references.std() > 0 and unmasked.shape == model.references.shape

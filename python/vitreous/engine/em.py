@@ -397,6 +397,13 @@ def add_statistical_sums(be, plan: Plan, batch: Batch, data: Prepared, bank: Ban
     return residual
 
 
+def insert_banks(be, plan: Plan, acc: Accumulator) -> None:
+    """Back-project what was summed in slices; the lattices are much smaller, and all that the maximisation needs."""
+    for geometry in plan.geometries.values():
+        if geometry.key in acc.bank_sums:
+            insert_rows(be, plan, geometry, plan.bank(be, geometry, "fine"), *acc.bank_sums.pop(geometry.key), acc)
+
+
 def insert_rows(be, plan: Plan, geometry: Geometry, bank: Bank, data, weight, acc: Accumulator) -> None:
     """Back-project rows of a bank into the accumulator's lattices."""
     kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))

@@ -73,7 +73,7 @@ def tau2_of_fsc(curve, sigma2_reference, tau2_fudge: float, joined: bool):
     return ssnr * sigma2_reference, ssnr
 
 
-def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_A: float, last: bool, fsc=None):
+def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_A: float, last: bool, fsc=None, spread=map):
     """New models of both halves.
 
     Parameters
@@ -81,6 +81,7 @@ def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_
     join_A : resolution down to which the halves share their sums; 0 = nowhere
     last : the joined iteration: one map from both halves to the limit of sampling, not flattened
     fsc : (S,) to use in place of the unmasked one
+    spread : a map() that may compute its items on several processes
 
     Returns
     -------
@@ -92,7 +93,8 @@ def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_
     completed = [_completed(be, s, plan) for s, plan in zip(sums, plans)]
     unfil = []
     if last:
-        unfil = [reconstruct(be, s.copy(), lattice, symmetry=plans[0].symmetry).volume for s in sums]
+        unregularised = lambda s: reconstruct(be, s.copy(), lattice, symmetry=plans[0].symmetry).volume
+        unfil = list(spread(unregularised, sums))
     if join_A > 0:
         limit = max(join_A, model.current_resolution_A if np.isfinite(model.current_resolution_A) else join_A)
         shell = min(math.ceil(model.box * model.pixel_size_A / limit - 1e-3), int(lattice.radius_px))
@@ -103,13 +105,15 @@ def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_
         both = sums[0] + sums[1]
         sums = [both, both]
         completed = [completed[0] + completed[1]] * 2
-    models, result = [], None
-    for i, (plan, acc) in enumerate(zip(plans, accs)):
-        if result is None or not last:  # the joined map is made once
-            tau2, ssnr = tau2_of_fsc(curve, _sigma2(be, completed[i], lattice), plan.model.tau2_fudge, last)
-            result = reconstruct(
-                be, sums[i].copy(), lattice, symmetry=plan.symmetry, tau2=tau2, minres_map=settings.minres_map
-            )
+
+    def regularised(i: int):
+        plan = plans[i]
+        tau2, ssnr = tau2_of_fsc(curve, _sigma2(be, completed[i], lattice), plan.model.tau2_fudge, last)
+        rest = {"symmetry": plan.symmetry, "tau2": tau2, "minres_map": settings.minres_map}
+        return reconstruct(be, sums[i].copy(), lattice, **rest), tau2, ssnr
+
+    models, results = [], list(spread(regularised, (0,) if last else (0, 1)))  # the joined map is made once
+    for plan, acc, (result, tau2, ssnr) in zip(plans, accs, results * 2 if last else results):
         new = replace(update_parameters(plan, acc), class_offset_A=np.zeros((1, 2)))
         new = replace(
             new,
@@ -137,26 +141,22 @@ def _sigma2(be, sums, lattice: VolumeLattice) -> np.ndarray:
     return np.where(mean > 0, 1 / np.where(mean > 0, lattice.ratio**3 * mean, 1), 0)
 
 
-def maximise_classes(be, plan: Plan3D, acc: Accumulator3D) -> Model:
-    """New model of a classification into K maps; tau2 is the power of the references, as in 2D."""
+def maximise_classes(be, plan: Plan3D, acc: Accumulator3D, *, spread=map) -> Model:
+    """New model of a classification into K maps; tau2 is the power of the references, as in 2D.
+
+    Parameters
+    ----------
+    spread : a map() that may compute its items on several processes
+    """
     settings = plan.settings
     tau2 = (
         plan.reference_power
         if settings.fixed_tau2 is None
         else np.broadcast_to(settings.fixed_tau2, plan.reference_power.shape)
     )
-    results: list[Reconstruction] = [
-        reconstruct(
-            be,
-            s,
-            plan.lattice,
-            symmetry=plan.symmetry,
-            tau2=t,
-            tau2_fudge=plan.model.tau2_fudge,
-            minres_map=settings.minres_map,
-        )
-        for s, t in zip(acc.sums, tau2)
-    ]
+    rest = {"tau2_fudge": plan.model.tau2_fudge, "minres_map": settings.minres_map}
+    regularised = lambda of: reconstruct(be, of[0], plan.lattice, symmetry=plan.symmetry, tau2=of[1], **rest)
+    results: list[Reconstruction] = list(spread(regularised, zip(acc.sums, tau2)))
     column = lambda name: np.stack([getattr(r, name) for r in results])
     new = replace(
         update_parameters(plan, acc),

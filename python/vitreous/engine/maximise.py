@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from vitreous.engine.em import Accumulator, insert_rows
+from vitreous.engine.em import Accumulator
 from vitreous.engine.plan import Plan
 from vitreous.engine.reconstruct import add_friedel_mates, low_pass, wiener
 from vitreous.engine.schedule import class_shells, updated_resolution
@@ -19,7 +19,7 @@ from vitreous.model.state import Model, Progress
 
 
 def maximise(be, plan: Plan, acc: Accumulator, progress: Progress) -> tuple[Model, Progress, np.ndarray]:
-    """New model and counters, and the references before they were masked.
+    """New model and counters, and the references before they were masked; all slices of ``acc`` are in its lattices.
 
     Returns
     -------
@@ -31,9 +31,6 @@ def maximise(be, plan: Plan, acc: Accumulator, progress: Progress) -> tuple[Mode
         if settings.fixed_tau2 is None
         else np.broadcast_to(settings.fixed_tau2, plan.reference_power.shape)
     )
-    for geometry in plan.geometries.values():
-        if geometry.key in acc.bank_sums:
-            insert_rows(be, plan, geometry, plan.bank(be, geometry, "fine"), *acc.bank_sums.pop(geometry.key), acc)
     add_friedel_mates(acc.lattice_data, acc.lattice_weight)
     result = wiener(
         acc.lattice_data,

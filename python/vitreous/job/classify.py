@@ -208,15 +208,16 @@ def expectation(
     only = allowed_classes(state, settings)
     acc, rows, bad_of_all = em.Accumulator.empty(plan), [], {}
     pieces = batches.Pieces(plan.n_child_psi * plan.n_child_shift, dataset.particles.n_significant[order])
-    for indices, images, bad in batches.read(dataset, source, list(comm.share(batches.split(dataset, order)))):
+    for indices, images, bad in batches.read(dataset, source, batches.split(dataset, comm.share(order))):
         bad_of_all |= bad
         for piece in pieces.cut(len(indices)):
             some = indices[piece]
             batch = batches.make_batch(dataset, some, images[piece], None if only is None else only[some])
             rows.append(em.expect(be, plan, batch, acc))
             pieces.learn(rows[-1].n_significant)
-        advance(len(indices) + len(bad))
-    rows = comm.gather(rows)
+        advance(comm.size * (len(indices) + len(bad)))  # the others have done about as many
+    em.insert_banks(be, plan, acc)
+    rows, bad_of_all = comm.gather(rows), dict(comm.gather(list(bad_of_all.items())))
     for r in rows:
         bad_of_all |= {
             int(i): "no pose has a finite weight: is the image empty or far off scale?" for i in r.index[r.failed]
@@ -257,7 +258,7 @@ def iterate(
         state, dataset=quantise(dataset), n_significant=acc.n_significant / n, coarse_size_px=plan.coarse_size
     )
     if not settings.skip_maximize:
-        model, progress, unmasked = maximise(be, plan, acc, state.progress)
+        model, progress, unmasked = comm.map(lambda sums: maximise(be, plan, sums, state.progress), [acc])[0]
         # Groups count the particles that are left, as a run that goes on from the files counts them.
         model = replace(model, group_counts=dataset.group_counts)
         state = replace(state, model=model, progress=progress, unmasked=unmasked)

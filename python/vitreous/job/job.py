@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import platform
@@ -39,6 +40,7 @@ class Job:
     program : its name, for the log and the line that tells how to go on
     root : start of the output names
     rank : of this process; only rank 0 writes and prints
+    n_on_machine : processes of this job that share the machine's memory
     verb : 0 is silent
     pipeline_control : folder where RELION_JOB_ABORT_NOW may appear; None = nowhere
     record : text for root_options.toml; None = none is written
@@ -51,22 +53,24 @@ class Job:
         root: str,
         *,
         rank: int = 0,
+        n_on_machine: int = 1,
         verb: int = 1,
         pipeline_control: str | None = None,
         record: str | None = None,
         start: dict[str, Any] | None = None,
     ):
-        self.program, self.rank = program, rank
+        self.program, self.rank, self._n_on_machine = program, rank, n_on_machine
         self.dir = RunDir(root)
-        self.progress = Progress(verb if rank == 0 else 0)
+        self.progress = Progress(verb) if rank == 0 else Progress(0, err=io.StringIO())
         self.log = EventLog(None)
-        self._abort_file = Path(pipeline_control) / ABORT_REQUEST if pipeline_control else None
+        # Rank 0 alone looks, and takes the others with it: they might see the request an iteration earlier or later.
+        self._abort_file = Path(pipeline_control) / ABORT_REQUEST if pipeline_control and rank == 0 else None
         self._record, self._start, self._began = record, start or {}, math.inf
 
     def __enter__(self) -> Job:
+        self._began = time.time()
         if self.rank != 0:
             return self
-        self._began = time.time()
         self.dir.make()
         removed = self.dir.clean_stale()
         self.log = EventLog(self.dir.log)
@@ -89,10 +93,14 @@ class Job:
             with atomic_write(self.dir.options) as file:
                 file.write(text.encode())
 
+    def check_memory(self, parts: Mapping[str, int], shrink: str) -> str:
+        """``memory.check_memory`` within this process's part of what the machine has left."""
+        free = memory.available_bytes()
+        return memory.check_memory(parts, shrink, free and free // self._n_on_machine)
+
     def warning(self, text: str, **values: Any) -> None:
         """Tell the user and the log."""
-        if self.rank == 0:
-            self.progress.warning(text)
+        self.progress.warning(text)
         self.log.event("warning", text=text, **values)
 
     def tell_memory(self, parts: Mapping[str, int], shrink: str) -> None:
@@ -100,10 +108,10 @@ class Job:
 
         Parameters
         ----------
-        parts, shrink : as ``memory.check_memory`` has them
+        parts, shrink : as ``check_memory`` has them
         """
         self.log.event("memory forecast", bytes=parts, total=sum(parts.values()))
-        self.progress.line(memory.check_memory(parts, shrink))
+        self.progress.line(self.check_memory(parts, shrink))
 
     def write_report(self, page: str) -> Path:
         """Write report.html beside the outputs; returns its path."""
@@ -148,8 +156,10 @@ class Job:
             todo = f"to go on: {again}" if again else "no iteration is complete: start again"
             print(f"\nstopped after {duration(self.log.elapsed_s)}; {todo}", file=sys.stderr, flush=True)
             error.told = True  # the command line need not say it again
-        elif status == "failed" and self.rank == 0 and self._has_written():
-            print(f"the last complete iteration is whole; to go on: {self.how_to_continue()}", file=sys.stderr, flush=True)
+        elif status == "failed" and self._has_written():
+            error.todo = f"the last complete iteration is whole; to go on: {self.how_to_continue()}"
+            if self.rank == 0:  # of others it is said with the error, should rank 0 not have failed itself
+                print(error.todo, file=sys.stderr, flush=True)
         self.log.close()
 
 

@@ -166,18 +166,18 @@ def expectation(
     for i_model, plan in enumerate(plans):
         acc, pieces = em3d.Accumulator3D.empty(plan), pieces_of(plan)
         mine = members(state, i_model)
-        for indices, images, bad in batches.read(
-            dataset, source, list(comm.share(batches.split(dataset, mine[chosen[mine]])))
-        ):
+        mine = comm.share(mine[chosen[mine]])
+        for indices, images, bad in batches.read(dataset, source, batches.split(dataset, mine)):
             bad_of_all |= bad
             for piece in pieces.cut(len(indices)):
                 some = indices[piece]
                 batch = batches.make_batch(dataset, some, images[piece], None if only is None else only[some])
                 rows.append(em3d.expect(be, plan, batch, acc, dataset.particles.euler_deg[some]))
                 pieces.learn(rows[-1].n_significant)
-            advance(len(indices) + len(bad))
-        accs.append(comm.sum(acc))
-    rows = comm.gather(rows)
+            advance(comm.size * (len(indices) + len(bad)))  # the others have done about as many
+        accs.append(acc)
+    accs = [comm.sum(acc) for acc in accs]
+    rows, bad_of_all = comm.gather(rows), dict(comm.gather(list(bad_of_all.items())))
     for r in rows:
         bad_of_all |= {
             int(i): "no pose has a finite weight: is the image empty or far off scale?" for i in r.index[r.failed]
@@ -223,11 +223,10 @@ def with_rows(dataset: Dataset, rows) -> Dataset:
     return dataset.updated(join("index"), **{name: join(name) for name in names})
 
 
-def corrected_fsc(be, plans, accs, mask, seed: int):
+def corrected_fsc(be, comm, plans, accs, mask, seed: int):
     """FSC of the half maps within a mask, less what the mask itself adds."""
-    halves = tuple(
-        reconstruct(be, acc.sums[0].copy(), p.lattice, symmetry=p.symmetry).volume for p, acc in zip(plans, accs)
-    )
+    half_map = lambda i: reconstruct(be, accs[i].sums[0].copy(), plans[i].lattice, symmetry=plans[i].symmetry).volume
+    halves = tuple(comm.map(half_map, (0, 1)))
     unmasked = fsc.fourier_shell_correlation(*halves)
     first = fsc.first_below(unmasked, 0.8)
     if first is None:
@@ -244,7 +243,7 @@ def corrected_fsc(be, plans, accs, mask, seed: int):
     return curve
 
 
-def maximise(be, plans, accs, state: Refinement, settings: Settings, *, join_A: float, last: bool, correct_fsc: bool):
+def maximise(be, comm, plans, accs, state: Refinement, settings: Settings, *, join_A: float, last: bool, correct_fsc: bool):
     """New maps of the half-sets, or of the classes; parameters as those of ``iterate``.
 
     Returns
@@ -252,12 +251,12 @@ def maximise(be, plans, accs, state: Refinement, settings: Settings, *, join_A: 
     Models, (S,) float FSC of the halves (of classes: as it was), unfiltered half maps (of classes: none)
     """
     if len(plans) == 1:
-        return [gold.maximise_classes(be, plans[0], accs[0])], state.fsc, []
+        return [gold.maximise_classes(be, plans[0], accs[0], spread=comm.map)], state.fsc, []
     masked = None
     if correct_fsc:
         mask = gold.solvent_mask(plans[0].model, settings)
-        masked = corrected_fsc(be, plans, accs, mask, settings.random_seed)
-    return gold.maximise_halves(be, plans, accs, join_A=join_A, last=last, fsc=masked)
+        masked = corrected_fsc(be, comm, plans, accs, mask, settings.random_seed)
+    return gold.maximise_halves(be, plans, accs, join_A=join_A, last=last, fsc=masked, spread=comm.map)
 
 
 def iterate(
@@ -288,7 +287,7 @@ def iterate(
     accs, dataset = expectation(be, plans, state, settings, source, comm, max_bad=max_bad, advance=advance)
     clock.lap("expectation")
     models, curve, unfiltered = maximise(
-        be, plans, accs, state, settings, join_A=join_A, last=last, correct_fsc=correct_fsc
+        be, comm, plans, accs, state, settings, join_A=join_A, last=last, correct_fsc=correct_fsc
     )
     resolution_A, progress = resolution(models[0], changed(state.progress, *accs), settings, len(models))
     if auto is not None and not last:

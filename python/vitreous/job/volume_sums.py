@@ -55,7 +55,7 @@ def insert_particles(
     n_volumes = 1 if volume_of is None else int(volume_of.max(initial=0)) + 1
     sums = np.zeros((n_volumes, *lattice.shape, 3), np.float32)
     bad_of_all: dict[int, str] = {}
-    for indices, images, bad in batches.read(dataset, source, list(comm.share(batches.split(dataset, order)))):
+    for indices, images, bad in batches.read(dataset, source, batches.split(dataset, comm.share(order))):
         bad_of_all |= bad
         if len(indices):
             insert(
@@ -70,5 +70,5 @@ def insert_particles(
                 weight=None if weight is None else weight[indices],
                 subtract_ft=subtract_ft,
             )
-        advance(len(indices) + len(bad))
+        advance(comm.size * (len(indices) + len(bad)))  # the others have done about as many
     return comm.sum(sums), quarantine(dataset, dict(comm.gather(list(bad_of_all.items()))), max_bad)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -166,7 +165,7 @@ class Dataset:
     particles: Particles
     image_files: list[str]
     group_names: list[str]
-    quarantined: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    quarantined: Mapping[int, str] = field(default_factory=dict)
     input: Any = None
 
     def __post_init__(self):
@@ -216,7 +215,7 @@ class Dataset:
     def quarantine(self, reasons: Mapping[int, str]) -> Dataset:
         """The same particles with those of ``reasons`` (index into the particles -> cause) left out of batches."""
         rows = {int(self.particles.row[i]): cause for i, cause in reasons.items()}
-        return replace(self, quarantined=MappingProxyType({**self.quarantined, **rows}))
+        return replace(self, quarantined={**self.quarantined, **rows})
 
     def image_name(self, i_particle: int) -> str:
         """``000012@stack.mrcs`` of one particle, as errors and lists name it."""

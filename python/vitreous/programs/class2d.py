@@ -20,7 +20,6 @@ from vitreous.io.run_files import read_iteration, write_iteration
 from vitreous.job import classify
 from vitreous.job.forecast import forecast
 from vitreous.job.job import Job, command_line
-from vitreous.job.memory import check_memory
 from vitreous.job.progress import RunEta, duration, expectation_title, noise_line
 from vitreous.job.rundir import RunDir, split_optimiser_name
 from vitreous.model.dataset import Dataset
@@ -73,19 +72,17 @@ class Result:
 
 def run(options: Options, be, comm) -> Result:
     """Run to the last iteration; every iteration leaves files from which the run can go on."""
-    options, state = resume(options) if options.continue_from else start(options)
-    options = with_seed_and_diameter(options, state.model)
-    state = replace(state, progress=replace(state.progress, random_seed=options.random_seed, n_iterations=options.iter))
+    options, state = comm.map(begin, [options])[0]  # files are read once, and all have one seed
     with open_job(options, comm, backend=be.name, threads=be.n_threads) as job:
         record_options(job, options)
         tell_notes(job, state.dataset)
         references = None if options.continue_from else first_references(options, state.model)
         settings = make_settings(options, state.model, references)
         root = find_root(options.particles or options.continue_from, state.dataset.image_files)
-        with image_source(job, options, state.dataset, root) as source:
+        with image_source(job, comm, options, state.dataset, root) as source:
             parts = tell_memory(be, job, options, state, settings)
             if not options.continue_from:
-                state = initialise(be, job, options, settings, state, source, references)
+                state = comm.map(lambda s: initialise(be, job, options, settings, s, source, references), [state])[0]
             import_plots_early()
             state = iterations(be, comm, job, options, settings, state, source)
         report = write_report(be, job, options, state, parts) if comm.rank == 0 else None
@@ -93,6 +90,14 @@ def run(options: Options, be, comm) -> Result:
 
 
 # Start and resume
+
+
+def begin(options: Options) -> tuple[Options, classify.State]:
+    """All options, and the state before the next iteration."""
+    options, state = resume(options) if options.continue_from else start(options)
+    options = with_seed_and_diameter(options, state.model)
+    progress = replace(state.progress, random_seed=options.random_seed, n_iterations=options.iter)
+    return options, replace(state, progress=progress)
 
 
 def start(options: Options) -> tuple[Options, classify.State]:
@@ -314,7 +319,7 @@ def tell_memory(be, job: Job, options: Options, state: classify.State, settings:
         if not options.continue_from
         else current_size(model, state.progress),
     )
-    check_memory(predict(first), shrink)
+    job.check_memory(predict(first), shrink)
     parts = predict(model.box)
     try:
         job.tell_memory(parts, shrink)

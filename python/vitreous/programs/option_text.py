@@ -60,6 +60,8 @@ def program_help(program: type[ProgramOptions], width: int = 0) -> str:
     column = min(max(map(len, heads)) + 2, 36)
     lines = [f"vitreous {program.PROGRAM}: {program.SUMMARY}", ""]
     lines += [f"  {example}" for example in program.EXAMPLES]
+    if program.SHARED:
+        lines += [f"  mpirun -n 4 vitreous {program.PROGRAM} ...   four processes share the work, each with --j threads"]
     for title, fields in by_group(program):
         lines += ["", title]
         for flag, field in fields:

@@ -125,6 +125,7 @@ class ProgramOptions(BaseModel):
     PROGRAM: ClassVar[str] = ""
     SUMMARY: ClassVar[str] = ""
     EXAMPLES: ClassVar[tuple[str, ...]] = ()
+    SHARED: ClassVar[bool] = False  # whether the processes of mpirun share its work
     REFUSED: ClassVar[Mapping[str, str]] = {}  # flag -> what to do instead: options that other programs have
     _origin: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -291,6 +292,10 @@ def again(program: type[ProgramOptions], name: str, help: str = "", **extra: Any
     field.description = help or field.description
     field.json_schema_extra = {**field.json_schema_extra, **extra}
     return field
+
+
+# The words of --j where processes share the work.
+SHARED_THREADS = "threads of each process; 0 shares the cores of a machine among those on it"
 
 
 class Common(ProgramOptions):

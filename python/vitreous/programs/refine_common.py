@@ -140,11 +140,22 @@ def with_seed_and_diameter(options: RefinementOptions, model: Model) -> Refineme
     return options
 
 
-def image_source(job: Job, options: RefinementOptions, dataset: Dataset, root) -> ImageSource:
-    """Reader of the particles' images; tells what it does with --scratch_dir."""
+def image_source(job: Job, comm, options: RefinementOptions, dataset: Dataset, root) -> ImageSource:
+    """Reader of the particles' images; on scratch one process of each machine makes the copies that all read."""
+    if not options.scratch_dir:
+        return open_source(options, dataset, root)
+    first = open_source(options, dataset, root) if comm.node_rank == 0 else None
+    comm.gather([])  # now the copies are there
+    source = open_source(options, dataset, root) if first is None else first
+    job.progress.line(f" {source.scratch_note}")
+    return source
+
+
+def open_source(options: RefinementOptions, dataset: Dataset, root) -> ImageSource:
+    """Reader of the particles' images by this process."""
     particles = dataset.particles
     boxes = np.array([o.box for o in dataset.optics])[particles.optics]
-    source = ImageSource(
+    return ImageSource(
         particles.image_file,
         particles.image_section,
         dataset.image_files,
@@ -155,9 +166,6 @@ def image_source(job: Job, options: RefinementOptions, dataset: Dataset, root) -
         keep_free_scratch_GB=options.keep_free_scratch,
         keep_scratch=options.keep_scratch,
     )
-    if source.scratch_note:
-        job.progress.line(f" {source.scratch_note}")
-    return source
 
 
 def check_background(options: RefinementOptions, settings: Settings, dataset: Dataset, source) -> None:

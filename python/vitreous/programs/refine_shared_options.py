@@ -6,9 +6,11 @@ program needs it with other words, ``again`` copies it.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import model_validator
 
-from vitreous.programs.options import Common, ProgramOptions, again, flag_of, option
+from vitreous.programs.options import SHARED_THREADS, Common, ProgramOptions, again, flag_of, option
 
 
 class ClassificationOptions(ProgramOptions):
@@ -45,6 +47,8 @@ class ClassificationOptions(ProgramOptions):
 
 class RefinementOptions(ProgramOptions):
     """Options of every classification and refinement."""
+
+    SHARED: ClassVar[bool] = True
 
     # Input
     particles: str | None = option(
@@ -219,7 +223,7 @@ class RefinementOptions(ProgramOptions):
     )
 
     # Computation
-    j: int = again(Common, "j", on_continue=True)
+    j: int = again(Common, "j", SHARED_THREADS, on_continue=True)
     gpu: str | None = option(
         None,
         "run on GPUs; where there is no CUDA module the CPU runs and the log says so",

@@ -82,6 +82,27 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
     course_of : options -> Course
     n_classes : of a new run
     """
+    # Files are read once, and all have one seed.
+    options, state = comm.map(lambda given: begin(given, course_of, n_classes), [options])[0]
+    course = course_of(options)
+    with open_job(options, comm, backend=be.name, threads=be.n_threads) as job:
+        record_options(job, options)
+        tell_notes(job, state.dataset)
+        settings = make_settings(options, state)
+        root = find_root(options.particles or options.continue_from, state.dataset.image_files)
+        with image_source(job, comm, options, state.dataset, root) as source:
+            parts = tell_memory(be, job, options, state)
+            if not options.continue_from:
+                state = comm.map(lambda s: initialise(be, job, options, settings, s, source), [state])[0]
+            import_plots_early()
+            state = iterations(be, comm, job, options, settings, state, source, course)
+        report = write_report(be, job, options, state, parts) if comm.rank == 0 else None
+    maps = state.models[0].references
+    return Result(maps, state.unfiltered, state.fsc, state.dataset.particles, state.models, job.dir.root, report)
+
+
+def begin(options: VolumeOptions, course_of, n_classes: int):
+    """All options, and the state before the next iteration."""
     options, state = resume(options, course_of) if options.continue_from else start(options, course_of, n_classes)
     options = with_seed_and_diameter(options, state.models[0])
     course = course_of(options)
@@ -89,20 +110,7 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
     state = replace(state, progress=progress)
     if course.auto and not options.continue_from:
         state = replace(state, dataset=with_halves(state.dataset, options))
-    with open_job(options, comm, backend=be.name, threads=be.n_threads) as job:
-        record_options(job, options)
-        tell_notes(job, state.dataset)
-        settings = make_settings(options, state)
-        root = find_root(options.particles or options.continue_from, state.dataset.image_files)
-        with image_source(job, options, state.dataset, root) as source:
-            parts = tell_memory(be, job, options, state)
-            if not options.continue_from:
-                state = initialise(be, job, options, settings, state, source)
-            import_plots_early()
-            state = iterations(be, comm, job, options, settings, state, source, course)
-        report = write_report(be, job, options, state, parts) if comm.rank == 0 else None
-    maps = state.models[0].references
-    return Result(maps, state.unfiltered, state.fsc, state.dataset.particles, state.models, job.dir.root, report)
+    return options, state
 
 
 def with_halves(dataset, options: VolumeOptions):
