@@ -102,6 +102,16 @@ def test_em3d_threads_change_no_bit(name):
         np.testing.assert_array_equal(one, two)
 
 
+def test_em3d_batches_change_no_draw_of_flat_posteriors(be):
+    problem = case.problem(order=1, noise=1.2)
+    plan, whole, rows = case.expect(be, problem)
+    n_child = plan.n_child_shift * plan.n_child_psi * plan.fine.n_dir // plan.coarse.n_dir
+    assert (rows.n_significant * n_child > 8192).all(), "no posterior of these is flat enough"
+    _, parts, others = case.expect(be, problem, size=1)
+    same_sums(parts, whole, 1e-5)
+    np.testing.assert_array_equal(others.euler_deg, rows.euler_deg)
+
+
 @pytest.mark.parametrize("name", ["global", "local", "two optics groups"])
 def test_em3d_batches_change_nothing_but_rounding(be, name):
     problem = case.problem(**{**case.CASES[name], "n": 12})
@@ -161,8 +171,11 @@ def test_em3d_finds_the_poses_of_clean_projections(be):
 
 
 def test_em3d_log_likelihood_is_one_scale_for_global_and_local(be):
-    """A local prior as wide as the sphere is nearly the uniform one: evidence does not jump as searches turn local."""
-    problem = case.problem(order=1, noise=1.2)
+    """A local prior as wide as the sphere is nearly the uniform one: evidence does not jump as searches turn local.
+
+    With so little noise that no posterior is sampled.
+    """
+    problem = case.problem(order=1, noise=0.6)
     _, _, free = case.expect(be, problem)
     problem.sigma_deg = 300.0
     _, _, near = case.expect(be, problem)
