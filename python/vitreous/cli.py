@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,6 +49,7 @@ PROGRAMS = {
 }
 MARKER = "RELION_JOB_EXIT_"
 ABORT_REQUEST = "RELION_JOB_ABORT_NOW"
+BOUND_BY_OPEN_MPI = "OMPI_MCA_orte_bound_at_launch"  # a variable that mpirun sets
 
 
 class Terminated(KeyboardInterrupt):
@@ -104,8 +105,15 @@ def make_backend(options: Any, comm: Any) -> Any:
             why = str(error)
         print(f" --gpu: running on the CPU with {be.n_threads} threads: {why}", flush=True)
     if comm.size > 1 and tells:
-        print(f" {comm.size} processes, {comm.node_size} on this machine, of {be.n_threads} threads each", flush=True)
+        print(f" {comm.size} processes, {comm.node_size} on this machine, {threads_text(be.n_threads, comm)}", flush=True)
     return be
+
+
+def threads_text(n_threads: int, comm: Any) -> str:
+    """How many threads each process has, and whether the launcher keeps them from more."""
+    bound = BOUND_BY_OPEN_MPI in os.environ and n_threads * comm.node_size < (os.cpu_count() or 1)
+    why = " (mpirun binds them to these cores; --bind-to none gives them all)" if bound else ""
+    return f"with {n_threads} thread{'s' if n_threads > 1 else ''} each{why}"
 
 
 def call(name: str, **keywords: Any) -> Any:
@@ -195,6 +203,8 @@ def tell(error: BaseException, comm: Any) -> int:
     from vitreous.comm import GRACE_S
 
     if comm.rank:
+        with suppress(ValueError):  # not in the main thread: a call from Python
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         time.sleep(GRACE_S)  # rank 0 ends us here if it knows of the error too
     where = f"process {comm.rank} of {comm.size} on {platform.node()}: " if comm.rank else ""
     if isinstance(error, KeyboardInterrupt):
@@ -205,8 +215,8 @@ def tell(error: BaseException, comm: Any) -> int:
         print(f"error: {where}{' '.join(str(error).split())}", file=sys.stderr)
     else:
         print(where + "".join(traceback.format_exception(error)), file=sys.stderr, end="")
-    if comm.rank and getattr(error, "todo", ""):
-        print(error.todo, file=sys.stderr)
+    if comm.rank and hasattr(error, "tell_todo"):
+        error.tell_todo()
     return 2 if _is_user_error(error) else 1
 
 
@@ -247,6 +257,9 @@ def main(argv: list[str] | None = None) -> int:
         code = tell(error, comm)
         ending = "ABORTED" if isinstance(error, KeyboardInterrupt) else "FAILURE"
     mark(folder, ending)
+    if comm.size > 1 and code == Terminated.exit_code:  # the launcher ends all, and need not be told to
+        sys.stderr.flush()
+        os._exit(code)
     comm.stop(code)  # the others wait for a process that will not come
     return code
 

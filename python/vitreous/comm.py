@@ -91,6 +91,17 @@ class LocalComm:
         pass
 
 
+def usable_cores() -> frozenset[int]:
+    """Cores that this process may use; a launcher may have bound it to some."""
+    known = hasattr(os, "sched_getaffinity")
+    return frozenset(os.sched_getaffinity(0) if known else range(os.cpu_count() or 1))
+
+
+def fair_share(mine: frozenset[int], of_node: Sequence[frozenset[int]]) -> int:
+    """Threads of a process: its cores divided by the processes of its machine that may use some of them too."""
+    return max(1, len(mine) // max(1, sum(bool(mine & other) for other in of_node)))
+
+
 def launched_size(environment=os.environ) -> tuple[int, int, str]:
     """Number of processes that a launcher has started, which of them this is, and the MPI library it needs; (1, 0, "") alone."""
     for size, rank, library in LAUNCHERS:

@@ -13,7 +13,7 @@ from typing import Any
 import mpi4py
 import numpy as np
 
-from vitreous.comm import Item, Result, launched_size
+from vitreous.comm import Item, Result, fair_share, launched_size, usable_cores
 
 # Open MPI and MPICH may both be here, in this environment and in the system; mpi4py would take either.
 if library := launched_size()[2]:
@@ -161,17 +161,6 @@ def rebuilt(value: Any, summed: Iterator[np.ndarray]) -> Any:
     if is_dataclass(value):
         return replace(value, **{f.name: rebuilt(getattr(value, f.name), summed) for f in fields(value)})
     return next(summed) if isinstance(value, np.ndarray) else next(summed).item()
-
-
-def usable_cores() -> frozenset[int]:
-    """Cores that this process may use; a launcher may have bound it to some."""
-    known = hasattr(os, "sched_getaffinity")
-    return frozenset(os.sched_getaffinity(0) if known else range(os.cpu_count() or 1))
-
-
-def fair_share(mine: frozenset[int], of_node: Sequence[frozenset[int]]) -> int:
-    """Threads of a process: its cores divided by the processes of its machine that may use some of them too."""
-    return max(1, len(mine) // max(1, sum(bool(mine & other) for other in of_node)))
 
 
 def library_name() -> str:

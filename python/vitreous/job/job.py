@@ -134,10 +134,11 @@ class Job:
         last = self.dir.last_complete()
         return f"vitreous {self.program} --continue {shlex.quote(str(last))}" if last else ""
 
-    def _has_written(self) -> bool:
-        """Whether the last complete iteration is of this job, not of an earlier one in the same folder."""
+    def _tell_todo(self) -> None:
+        """How to go on after a failure, where the last complete iteration is of this job, not of an earlier one here."""
         last = self.dir.last_complete()
-        return last is not None and last.stat().st_mtime >= self._began
+        if last is not None and last.stat().st_mtime >= self._began:
+            print(f"the last complete iteration is whole; to go on: {self.how_to_continue()}", file=sys.stderr, flush=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -156,10 +157,10 @@ class Job:
             todo = f"to go on: {again}" if again else "no iteration is complete: start again"
             print(f"\nstopped after {duration(self.log.elapsed_s)}; {todo}", file=sys.stderr, flush=True)
             error.told = True  # the command line need not say it again
-        elif status == "failed" and self._has_written():
-            error.todo = f"the last complete iteration is whole; to go on: {self.how_to_continue()}"
-            if self.rank == 0:  # of others it is said with the error, should rank 0 not have failed itself
-                print(error.todo, file=sys.stderr, flush=True)
+        elif status == "failed":
+            error.tell_todo = self._tell_todo
+            if self.rank == 0:  # for others the command line asks it, should rank 0 not have failed itself
+                self._tell_todo()
         self.log.close()
 
 
