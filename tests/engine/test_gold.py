@@ -121,7 +121,7 @@ def test_halves_join_to_the_shell_of_the_resolution(be, halves, pixel_A, shell, 
     seen = []
     monkeypatch.setattr(gold, "join_low_resolution", lambda sums, lattice, n: seen.append(n))
     gold.maximise_halves(be, plans, accs, join_A=box_A / 20, last=False)
-    assert seen == [min(shell, int(plans[0].lattice.radius_px))] * 2
+    assert seen == [min(shell, int(plans[0].lattice.radius_px))]
 
 
 @pytest.mark.parametrize("symmetry", ["C1", "D2"])

@@ -11,7 +11,7 @@ from vitreous.engine import filters
 from vitreous.engine import fsc as correlations
 from vitreous.engine.em3d import Accumulator3D, Plan3D
 from vitreous.engine.maximise import class_statistics, first_class_for_all, update_parameters
-from vitreous.engine.reconstruct3d import Reconstruction, add_friedel_mates, reconstruct, shell_mean_weight, symmetrise
+from vitreous.engine.reconstruct3d import Reconstruction, complete, reconstruct, shell_mean_weight
 from vitreous.engine.settings import Settings
 from vitreous.model.masks import soft_sphere
 from vitreous.model.state import Model
@@ -74,7 +74,7 @@ def tau2_of_fsc(curve, sigma2_reference, tau2_fudge: float, joined: bool):
 
 
 def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_A: float, last: bool, fsc=None, spread=map):
-    """New models of both halves.
+    """New models of both halves. The accumulators' sums are used up.
 
     Parameters
     ----------
@@ -89,28 +89,21 @@ def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_
     """
     lattice, settings = plans[0].lattice, plans[0].settings
     model = plans[0].model
-    sums = [acc.sums[0] for acc in accs]
-    completed = [_completed(be, s, plan) for s, plan in zip(sums, plans)]
-    unfil = []
-    if last:
-        unregularised = lambda s: reconstruct(be, s.copy(), lattice, symmetry=plans[0].symmetry).volume
-        unfil = list(spread(unregularised, sums))
+    rest = {"symmetry": plans[0].symmetry, "completed": True}
+    sums = [complete(be, acc.sums[0], lattice, plan.symmetry) for acc, plan in zip(accs, plans)]
+    unfil = list(spread(lambda s: reconstruct(be, s, lattice, **rest).volume, sums)) if last else []
     if join_A > 0:
         limit = max(join_A, model.current_resolution_A if np.isfinite(model.current_resolution_A) else join_A)
         shell = min(math.ceil(model.box * model.pixel_size_A / limit - 1e-3), int(lattice.radius_px))
-        for pair in (sums, completed):
-            join_low_resolution(pair, lattice, shell)
-    curve = half_map_fsc(completed, lattice, plans[0].size / 2) if fsc is None else fsc
+        join_low_resolution(sums, lattice, shell)
+    curve = half_map_fsc(sums, lattice, plans[0].size / 2) if fsc is None else fsc
     if last:
-        both = sums[0] + sums[1]
-        sums = [both, both]
-        completed = [completed[0] + completed[1]] * 2
+        sums = [sums[0] + sums[1]] * 2
 
     def regularised(i: int):
         plan = plans[i]
-        tau2, ssnr = tau2_of_fsc(curve, _sigma2(be, completed[i], lattice), plan.model.tau2_fudge, last)
-        rest = {"symmetry": plan.symmetry, "tau2": tau2, "minres_map": settings.minres_map}
-        return reconstruct(be, sums[i].copy(), lattice, **rest), tau2, ssnr
+        tau2, ssnr = tau2_of_fsc(curve, _sigma2(be, sums[i], lattice), plan.model.tau2_fudge, last)
+        return reconstruct(be, sums[i], lattice, tau2=tau2, minres_map=settings.minres_map, **rest), tau2, ssnr
 
     models, results = [], list(spread(regularised, (0,) if last else (0, 1)))  # the joined map is made once
     for plan, acc, (result, tau2, ssnr) in zip(plans, accs, results * 2 if last else results):
@@ -126,13 +119,6 @@ def maximise_halves(be, plans: list[Plan3D], accs: list[Accumulator3D], *, join_
         )
         models.append(replace(new, **class_statistics(new)))
     return models, curve, unfil
-
-
-def _completed(be, sums, plan: Plan3D):
-    """A copy of the sums with mates and symmetry, for the FSC."""
-    copy = sums.copy()
-    add_friedel_mates(copy)
-    return symmetrise(be, copy, plan.lattice, plan.symmetry)
 
 
 def _sigma2(be, sums, lattice: VolumeLattice) -> np.ndarray:

@@ -140,6 +140,12 @@ def symmetrise(be, sums, lattice: VolumeLattice, symmetry: Symmetry) -> np.ndarr
     return first if len(exact) == 1 else kernels_volume.symmetrise(be, first, exact, lattice.reach, out=sums)
 
 
+def complete(be, sums, lattice: VolumeLattice, symmetry: Symmetry) -> np.ndarray:
+    """Sums as ``backproject3d`` leaves them with Friedel mates and a point group's copies; uses their memory."""
+    add_friedel_mates(sums)
+    return symmetrise(be, sums, lattice, symmetry)
+
+
 @dataclass(frozen=True)
 class _Bins:
     """Weights by distance, in bins of half a shell: what both shells and the rings between them are made of."""
@@ -183,6 +189,7 @@ def reconstruct(
     tau2_fudge: float = 1.0,
     minres_map: int = 5,
     mask_corners: bool = True,
+    completed: bool = False,
 ) -> Reconstruction:
     """A map from summed data and weights: V = F / (W + 1 / (padding^3 T tau2)).
 
@@ -194,6 +201,7 @@ def reconstruct(
     tau2_fudge : T
     minres_map : shells below this get no prior
     mask_corners : replace what lies beyond the sphere in the box by its mean
+    completed : the sums have mates and symmetry already (``complete``), and are left as they are
 
     Returns
     -------
@@ -202,8 +210,7 @@ def reconstruct(
     Source: docs/equations.md#wiener     Cost: memory of sums once more, with a symmetry twice
     """
     symmetry = Symmetry("C1") if symmetry is None else symmetry
-    add_friedel_mates(sums)
-    sums = symmetrise(be, sums, lattice, symmetry)
+    sums = sums if completed else complete(be, sums, lattice, symmetry)
     oc, n_shells = lattice.ratio**3, lattice.n_shells
     prior = np.zeros(n_shells)
     if tau2 is not None:
