@@ -146,9 +146,8 @@ def test_refine_halves_know_nothing_of_each_other(be):
         state = start(40, scale)
         state = refine.initialise(be, state, SETTINGS, Source(images), n_noise=1000, max_bad=0.01)
         state, plans, _ = refine.start_iteration(be, state, SETTINGS, AutoOptions())
-        accs, _ = refine.expectation(
-            be, plans, state, SETTINGS, Source(some), LocalComm(), max_bad=0.01, advance=lambda n: None
-        )
+        parts, quiet = refine.particles_of(state, SETTINGS), {"max_bad": 0.01, "advance": lambda n: None}
+        accs, _ = refine.expectation(be, plans, parts, state, SETTINGS, Source(some), LocalComm(), **quiet)
         sums.append([acc.sums for acc in accs])
         assert [acc.n_particles for acc in accs] == [20, 20]
     np.testing.assert_array_equal(sums[0][0], sums[1][0])
@@ -169,9 +168,8 @@ def test_last_iteration_is_the_map_of_all_particles(be):
     before = run(be, start(40, scale), images, 1, auto=AutoOptions(), join_A=40.0)[-1]
     ready = replace(before, progress=replace(before.progress, has_converged=True))
     state, plans, last = refine.start_iteration(be, ready, SETTINGS, AutoOptions())
-    accs, _ = refine.expectation(
-        be, plans, state, SETTINGS, Source(images), LocalComm(), max_bad=0.01, advance=lambda n: None
-    )
+    parts, quiet = refine.particles_of(state, SETTINGS), {"max_bad": 0.01, "advance": lambda n: None}
+    accs, _ = refine.expectation(be, plans, parts, state, SETTINGS, Source(images), LocalComm(), **quiet)
     got = refine.iterate(be, ready, SETTINGS, Source(images), LocalComm(), auto=AutoOptions(), join_A=40.0)
     assert last and plans[0].size == BOX == got.models[0].current_size_px
     both = accs[0].sums[0] + accs[1].sums[0]

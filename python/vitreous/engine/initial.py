@@ -13,7 +13,7 @@ from vitreous.engine.maximise import class_statistics, filled
 from vitreous.engine.plan import Bank, Plan, coarse_and_fine, slice_matrices
 from vitreous.engine.reconstruct import Lattice, add_friedel_mates, low_pass, reference_transform, wiener
 from vitreous.engine.settings import Settings
-from vitreous.model.masks import soft_circle
+from vitreous.model.masks import soft_circle, soft_sphere
 from vitreous.model.state import Model, Sampling
 
 __all__ = [
@@ -30,8 +30,8 @@ __all__ = [
 
 # Random averages hold only what survives a random angle; beyond this share of the sampling rate they are noise.
 START_FREQUENCY = 0.07
-# Blobs: RELION's numbers for 2D. 40 positive and 40 negative Gaussians whose centres scatter by a seventh of the diameter.
-N_BLOBS, BLOB_SCATTER, BLOB_WIDTH = 40, 1 / 7, 10.0
+# Blobs: RELION's numbers. 40 positive and 40 negative Gaussians whose centres scatter by a part of the diameter.
+N_BLOBS, BLOB_SCATTER, BLOB_WIDTH = 40, {2: 1 / 7, 3: 1 / 6}, 10.0
 
 
 def start_size(box: int, pixel_size_A: float, ini_high_A: float) -> int:
@@ -143,29 +143,29 @@ def blobs(maps, diameter_px: float, seed: int) -> np.ndarray:
 
     Parameters
     ----------
-    maps : (K, box, box) float32
+    maps : (K, box, box) float32, or (K, box, box, box)
 
     Returns
     -------
-    (K, box, box) float32     with a soft circular mask of the diameter
+    float32 of the same shape, with a soft circular mask of the diameter
     """
-    box = maps.shape[-1]
+    box, n_dim = maps.shape[-1], maps.ndim - 1
     rng = np.random.Generator(np.random.Philox(key=[seed, 4]))
     x = np.arange(box) - box // 2
     out = np.empty_like(maps)
     for k, map_ in enumerate(maps):
-        centre = np.clip(
-            np.rint(rng.normal(0, diameter_px * BLOB_SCATTER, (2 * N_BLOBS, 2))), -(box // 2), box - box // 2 - 1
-        )
-        height = np.abs(map_[centre[:, 1].astype(int) + box // 2, centre[:, 0].astype(int) + box // 2]).astype(float)
+        scatter = rng.normal(0, diameter_px * BLOB_SCATTER[n_dim], (2 * N_BLOBS, n_dim))
+        centre = np.clip(np.rint(scatter), -(box // 2), box - box // 2 - 1)[:, ::-1]  # x is drawn first, and indexed last
+        height = np.abs(map_[tuple(centre.T.astype(int) + box // 2)]).astype(float)
         height[N_BLOBS:] *= -0.5
-        profile = lambda c: np.exp(-(((x[None, :] - c[:, None]) * BLOB_WIDTH / diameter_px) ** 2))
-        sum_ = np.einsum("b,by,bx->yx", height, profile(centre[:, 1]), profile(centre[:, 0]))
+        profiles = [np.exp(-(((x - c[:, None]) * BLOB_WIDTH / diameter_px) ** 2)) for c in centre.T]
+        sum_ = np.einsum({2: "b,by,bx->yx", 3: "b,bz,by,bx->zyx"}[n_dim], height, *profiles, optimize=True)
         spread = sum_.std()
         out[k] = sum_ * (map_.std() / spread if spread > 0 else 1)
-    mask = soft_circle(box, diameter_px / 2, 5)
-    outside = np.tensordot(out, 1 - mask, 2) / max((1 - mask).sum(), 1e-9)
-    return (out * mask + outside[:, None, None] * (1 - mask)).astype(np.float32)
+    mask = (soft_circle if n_dim == 2 else soft_sphere)(box, diameter_px / 2, 5)
+    outside = np.tensordot(out, 1 - mask, n_dim) / max((1 - mask).sum(), 1e-9)
+    outside = outside.reshape(-1, *(1,) * n_dim)
+    return (out * mask + outside * (1 - mask)).astype(np.float32)
 
 
 def start_priors(model: Model, n_particles: int) -> Model:

@@ -24,13 +24,16 @@ FLOOR = 1000  # a divisor is at least this part of its ring's mean
 # ---- map to transform ------------------------------------------------------------------------------------------------
 
 
-def reference_transform(volume, lattice: VolumeLattice, n_threads: int = 1, *, low_cut_px: float = 0.0):
+def reference_transform(
+    volume, lattice: VolumeLattice, n_threads: int = 1, *, low_cut_px: float = 0.0, for_slices: bool = True
+):
     """Padded transform of a map, ready for slices.
 
     Parameters
     ----------
     volume : (box, box, box) float32       real space, centre at box//2
     low_cut_px : shells up to this are set to zero in the transform; 0 = none
+    for_slices : divide by the envelope that interpolation will leave; False gives the map's own transform
 
     Returns
     -------
@@ -45,8 +48,10 @@ def reference_transform(volume, lattice: VolumeLattice, n_threads: int = 1, *, l
     kept = min(nx - 1, lattice.side // 2)
     flat = np.empty((box, lattice.ny, nx), np.complex64)
     for planes in _chunks(box, 8 * lattice.side * lattice.side):
-        corrected = volume[planes] / interpolation_envelope(box, lattice.side, planes)
-        half = _along_x(corrected, lattice, n_threads)
+        values = volume[planes]
+        if for_slices:
+            values = values / interpolation_envelope(box, lattice.side, planes)
+        half = _along_x(values, lattice, n_threads)
         flat[planes] = _along(half, 1, lattice, kept, n_threads)
     for rows in _chunks(lattice.ny, 8 * lattice.side * nx):
         out[:, rows] = _along(flat[:, rows], 0, lattice, kept, n_threads)

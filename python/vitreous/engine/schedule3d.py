@@ -31,6 +31,7 @@ class AutoOptions:
     """What steers an auto-refinement."""
 
     local_order: int = 4  # HEALPix order at which searches become local
+    last_order: int = healpix.MAX_ORDER  # the finest HEALPix order, after oversampling
     ignore_angles: bool = False  # go on although angles still change
     resolution_angles: bool = False  # refine the sampling as soon as the resolution asks for it
 
@@ -111,7 +112,7 @@ def finer_sampling(
         return sampling, progress
     if (
         step < FINE_ENOUGH * progress.accuracy_rotation_deg
-        or sampling.healpix_order >= healpix.MAX_ORDER - sampling.oversampling
+        or sampling.healpix_order + sampling.oversampling >= options.last_order
     ):
         return sampling, replace(progress, fine_enough=True)
     over, old_step = 2**sampling.oversampling, sampling.offset_step_A

@@ -43,6 +43,7 @@ class Settings:
     fast_subsets: bool = False
     subset_per_class: int = 100  # particles per class of the first subsets; enough for a map to show shape
     skip_maximize: bool = False
+    residual_sums: bool = False  # of the images less the references as they are: for a step along the gradient
     ini_high_A: float = 0.0
     random_seed: int = 0
 

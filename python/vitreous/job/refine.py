@@ -88,10 +88,16 @@ def n_used(state: Refinement, settings: Settings, iteration: int) -> int:
     return schedule.subset_size(iteration, state.models[0].n_classes, int(state.dataset.usable.sum()), settings)
 
 
-def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.AutoOptions | None):
-    """The next iteration's number, sampling and plans; whether it is the last."""
+def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.AutoOptions | None, *, renew=True):
+    """The next iteration's number, sampling and plans; whether it is the last of a refinement.
+
+    Parameters
+    ----------
+    auto : steers the sampling; with half-sets, when to stop too
+    renew : estimate the accuracies, and with ``auto`` choose the sampling
+    """
     progress = replace(state.progress, iteration=state.progress.iteration + 1)
-    last = auto is not None and (progress.has_converged or schedule3d.converged(progress, auto))
+    last = auto is not None and len(state.models) == 2 and (progress.has_converged or schedule3d.converged(progress, auto))
     progress = replace(progress, has_converged=last)
     symmetry, sampling = Symmetry.parse(state.symmetry), state.sampling
     size = state.models[0].box if last else None
@@ -100,9 +106,9 @@ def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.
         em3d.make_plan(be, m, sampling, progress, settings, symmetry, w, size) for m, w in zip(state.models, weights)
     ]
     state = replace(state, progress=progress)
-    if not (settings.skip_align or plans[0].correlation):
+    if renew and not (settings.skip_align or plans[0].correlation):
         state = estimate_accuracy(be, plans[0], state)
-    if auto is not None and progress.iteration > 1:
+    if renew and auto is not None and progress.iteration > 1:
         sampling, progress = schedule3d.finer_sampling(
             sampling, state.progress, settings, auto, state.models[0].current_resolution_A
         )
@@ -147,10 +153,23 @@ def estimate_accuracy(be, plan: em3d.Plan3D, state: Refinement) -> Refinement:
     return replace(state, models=models, progress=progress)
 
 
+def particles_of(state: Refinement, settings: Settings) -> list[np.ndarray]:
+    """Positions of the particles of this iteration, for each model."""
+    dataset, iteration = state.dataset, state.progress.iteration
+    chosen = np.zeros(len(dataset), bool)
+    order = schedule.particle_order(dataset.particles.row, settings.random_seed, iteration)
+    chosen[order[dataset.usable[order]][: n_used(state, settings, iteration)]] = True
+    return [mine[chosen[mine]] for mine in (members(state, i) for i in range(len(state.models)))]
+
+
 def expectation(
-    be, plans, state: Refinement, settings: Settings, source, comm, *, max_bad: float, advance: Callable[[int], None]
+    be, plans, parts, state: Refinement, settings: Settings, source, comm, *, max_bad: float, advance: Callable[[int], None]
 ):
     """Every particle of this iteration against the references of its half-set.
+
+    Parameters
+    ----------
+    parts : positions of the particles of each plan
 
     Returns
     -------
@@ -158,15 +177,9 @@ def expectation(
     """
     dataset, accs, rows, bad_of_all = state.dataset, [], [], {}
     only = only_classes(state, settings)
-    iteration = state.progress.iteration
-    n = n_used(state, settings, iteration)
-    chosen = np.zeros(len(dataset), bool)
-    order = schedule.particle_order(dataset.particles.row, settings.random_seed, iteration)
-    chosen[order[dataset.usable[order]][:n]] = True
-    for i_model, plan in enumerate(plans):
+    for plan, mine in zip(plans, parts):
         acc, pieces = em3d.Accumulator3D.empty(plan), pieces_of(plan)
-        mine = members(state, i_model)
-        mine = comm.share(mine[chosen[mine]])
+        mine = comm.share(mine)
         for indices, images, bad in batches.read(dataset, source, batches.split(dataset, mine)):
             bad_of_all |= bad
             for piece in pieces.cut(len(indices)):
@@ -284,7 +297,8 @@ def iterate(
     clock = Clock()
     state, plans, last = start_iteration(be, state, settings, auto)
     clock.lap("plan")
-    accs, dataset = expectation(be, plans, state, settings, source, comm, max_bad=max_bad, advance=advance)
+    parts = particles_of(state, settings)
+    accs, dataset = expectation(be, plans, parts, state, settings, source, comm, max_bad=max_bad, advance=advance)
     clock.lap("expectation")
     models, curve, unfiltered = maximise(
         be, comm, plans, accs, state, settings, join_A=join_A, last=last, correct_fsc=correct_fsc

@@ -94,6 +94,20 @@ class Progress:
 
 
 @dataclass
+class Moments:
+    """Running means of a gradient-driven run, on the padded lattice of the whole box (engine/gradient.py).
+
+    Attributes
+    ----------
+    first : (2, K, ...) complex64      of the gradient, one for each pseudo-half-set; all zero before the first step
+    second : (K, ...) float32          of how much the half-sets' gradients differ, relative to their mean
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+
+
+@dataclass
 class Refinement:
     """All that an iteration with 3D references starts from and leaves behind."""
 
@@ -107,6 +121,7 @@ class Refinement:
     # (n, 2) RELION's directions of the same order and point group, for the files; empty: they are the same
     relion_directions_deg: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     fsc: np.ndarray | None = None  # (S,) of the half-sets
+    moments: Moments | None = None  # of a gradient-driven run
     unfiltered: list = field(default_factory=list)  # the two unregularised half maps, in the last iteration
     seconds: dict = field(default_factory=dict)
     n_significant: float = 0.0

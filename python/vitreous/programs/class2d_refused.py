@@ -8,7 +8,7 @@ _GROUPS = (
     (
         "gradient-driven classification is not in vitreous yet: leave it and the other gradient options out, "
         "and give --iter 25",
-        flags.GRADIENT,
+        f"{flags.GRADIENT} {flags.OLD_GRADIENT}",
     ),
     (
         "helical classification is not in vitreous yet: leave it out to classify segments as single particles",

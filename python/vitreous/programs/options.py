@@ -276,13 +276,14 @@ class ProgramOptions(BaseModel):
         return self._with({k: v for k, v in kept.items() if self.origin(k) != "user"}, "continued run")
 
 
-def again(program: type[ProgramOptions], name: str, help: str = "", **extra: Any) -> Any:
+def again(program: type[ProgramOptions], name: str, help: str = "", *, default: Any = ..., **extra: Any) -> Any:
     """An option of another program, with other words or another rule.
 
     Parameters
     ----------
     program, name : where it is declared, and the field's name there
     help : in place of the option's own
+    default : in place of the option's own; ... keeps that
     extra : ``unset``, ``on_continue``, ``saved``, ... as of ``option``
     """
     field = copy.copy(program.model_fields[name])
@@ -290,6 +291,7 @@ def again(program: type[ProgramOptions], name: str, help: str = "", **extra: Any
     if unknown:
         raise ValueError(f"again: found {', '.join(sorted(unknown))}, expected {', '.join(field.json_schema_extra)}")
     field.description = help or field.description
+    field.default = field.default if default is ... else default
     field.json_schema_extra = {**field.json_schema_extra, **extra}
     return field
 

@@ -1,15 +1,10 @@
-"""Flags of RELION's refinement program that refine3d or class3d do not have, and what to do instead."""
+"""Flags of RELION's refinement program that refine3d, class3d or initial-model do not have, and what to do instead."""
 
 from __future__ import annotations
 
 from vitreous.programs import refine_refused as flags
 
-_BOTH = (
-    (
-        "gradient-driven refinement is not in vitreous yet: leave it and the other gradient options out",
-        flags.GRADIENT,
-    ),
-    ("an initial model is not made here: leave it out, and give a first reference with --ref", "denovo_3dref"),
+_MAPS = (
     (
         "helical refinement is not in vitreous yet: leave it out to treat segments as single particles, or use "
         "relion_refine",
@@ -34,9 +29,19 @@ _BOTH = (
     ),
     (
         "it is an option of 2D classification: leave it out",
-        "skip_rotate no_init_blobs skip_maximize abort_at_resolution",
+        "skip_rotate skip_maximize abort_at_resolution",
     ),
     *flags.EVERYWHERE,
+)
+_BOTH = (
+    (
+        "steps along the gradient are for initial models: leave it and the other gradient options out, or use vitreous "
+        "initial-model",
+        f"{flags.GRADIENT} {flags.OLD_GRADIENT}",
+    ),
+    ("an initial model is not made here: leave it out, and give the map of vitreous initial-model with --ref", "denovo_3dref"),
+    ("it is an option of first references: leave it out, or use vitreous initial-model", "no_init_blobs"),
+    *_MAPS,
 )
 
 REFUSED_REFINE3D: dict[str, str] = flags.refused(
@@ -68,6 +73,21 @@ REFUSED_CLASS3D: dict[str, str] = flags.refused(
         (
             "the sampling of a classification is fixed: leave it out, and set --healpix_order and --offset_step",
             f"{flags.AUTO_SAMPLING} allow_coarser_sampling",
+        ),
+    )
+)
+
+REFUSED_INITIAL: dict[str, str] = flags.refused(
+    (
+        *_MAPS,
+        (
+            "it has no effect in RELION 5 either, or belongs to older gradients: leave it out",
+            flags.OLD_GRADIENT,
+        ),
+        ("it belongs to the refinement of two half-sets: leave it out, or use vitreous refine3d", flags.TWO_HALVES),
+        (
+            "the run chooses its sampling: leave it out, and set --max_healpix_order",
+            "minimum_angular_sampling maximum_angular_sampling allow_coarser_sampling",
         ),
     )
 )

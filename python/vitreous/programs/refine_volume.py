@@ -48,6 +48,8 @@ from vitreous.programs.volume_options import VolumeOptions
 PIXEL_TOLERANCE = 0.01
 # Particles per class of the first of --fast_subsets: a map needs more than an average to show shape (RELION's choice).
 SUBSET_PER_CLASS = 1500
+# Of the programs' reports.
+TITLES = {"refine3d": "3D refinement", "class3d": "3D classification", "initial-model": "3D initial model"}
 
 
 @dataclass(frozen=True)
@@ -304,11 +306,16 @@ def iterations(be, comm, job, options, settings, state: Refinement, source, cour
     return state
 
 
-def write(job: Job, options: VolumeOptions, state: Refinement) -> None:
-    """The files of the iteration, and the final ones where it has converged; the optimiser's last."""
+def write(job: Job, options: VolumeOptions, state: Refinement, **more: int) -> None:
+    """The files of the iteration, and the final ones where it has converged; the optimiser's last.
+
+    Parameters
+    ----------
+    more : labels of data_optimiser_general that no option tells
+    """
     final = len(state.models) == 2 and state.progress.has_converged
     rest = {"command": command_line(), "program": f"vitreous {__version__}"}
-    write_refinement(job.dir.root, state, saved_settings(options), converged=final, **rest)
+    write_refinement(job.dir.root, state, saved_settings(options) | more, converged=final, **rest)
 
 
 def log_iteration(job: Job, state: Refinement, course: Course, left_s: float) -> None:
@@ -351,7 +358,7 @@ def write_report(be, job: Job, options: VolumeOptions, state: Refinement, parts:
 
     fields = report_fields(be, job, options, state, state.models[0], parts, reference=options.ref or "of the run")
     run_ = Refine3dRun(
-        title=f"{'3D refinement' if len(state.models) == 2 else '3D classification'}: {job.dir.root}",
+        title=f"{TITLES[options.PROGRAM]}: {job.dir.root}",
         fsc={} if state.fsc is None else {"half-sets": state.fsc},
         particles=columns_of(state.dataset.particles, state.dataset.usable),
         symmetry=state.symmetry,

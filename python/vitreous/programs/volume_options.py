@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import field_validator, model_validator
 
@@ -29,6 +29,8 @@ def width_of(angle: str) -> Any:
 
 class VolumeOptions(RefinementOptions):
     """Options of classification and refinement with 3D references."""
+
+    NEEDS_REF: ClassVar[bool] = True  # whether a new run starts from a map
 
     # Input
     ref: str | None = option(
@@ -94,7 +96,7 @@ class VolumeOptions(RefinementOptions):
 
     @model_validator(mode="after")
     def _check_3d(self) -> VolumeOptions:
-        if self.continue_from is None:
+        if self.continue_from is None and self.NEEDS_REF:
             self._need("ref")
         given = {name: getattr(self, name) for name in WIDTHS[1:]}
         width = self.sigma_ang or next(filter(None, given.values()), None)

@@ -1,0 +1,78 @@
+"""The maximisation of a gradient-driven run with 3D references. Source: docs/equations.md#gradient"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from vitreous.engine import gradient, schedule_gradient
+from vitreous.engine.em3d import Accumulator3D, Plan3D
+from vitreous.engine.gold import finished
+from vitreous.engine.maximise import class_statistics, update_parameters
+from vitreous.engine.reconstruct3d import (
+    complete,
+    inverse_transform,
+    reference_transform,
+    shell_mean_weight,
+    soften_corners,
+)
+from vitreous.engine.schedule_gradient import GradientOptions
+from vitreous.model.state import Model, Moments
+from vitreous.model.volume import VolumeLattice
+
+# Parameters that a mini-batch alone would leave to its noise.
+AVERAGED = ("class_weight", "sigma2_noise", "sigma_offset_A", "average_norm", "average_p_max", "group_scale")
+
+
+def shells_of(lattice: VolumeLattice) -> np.ndarray:
+    """(ny, ny, nx) int32 shell of each sample; -1 beyond the radius."""
+    out = np.full(lattice.shape, -1, np.int32)
+    for i in range(lattice.ny):
+        distance = lattice.distance(i)
+        out[i] = np.where(distance <= lattice.radius, lattice.shell(distance), -1)
+    return out
+
+
+def maximise(be, plan: Plan3D, accs: list[Accumulator3D], moments: Moments, options: GradientOptions) -> Model:
+    """New references, one step from the old, and parameters averaged over the iterations.
+
+    Parameters
+    ----------
+    accs : sums of the two pseudo-half-sets, of residuals; used up
+    moments : brought up to date in place
+    """
+    lattice, model = plan.lattice, plan.model
+    shell, length = shells_of(lattice), schedule_gradient.step(plan.iteration, options)
+    lengths = schedule_gradient.class_steps(length, model.class_weight)
+    volumes, weight = [], []
+    for k, volume in enumerate(model.references):
+        sums = [complete(be, acc.sums[k], lattice, plan.symmetry) for acc in accs]
+        steps = np.stack([gradient.gradient(s[..., 0] + 1j * s[..., 1], s[..., 2]) for s in sums])
+        gradient.update_moments(moments, k, steps, options.momentum, options.curvature)
+        ft, _ = reference_transform(volume, lattice, be.n_threads, for_slices=False)
+        ft = gradient.stepped(ft, moments, k, shell, lengths[k], model.tau2_fudge)
+        new = inverse_transform(ft * np.float32(lattice.box**2), lattice, be.n_threads)
+        soften_corners(new)
+        volumes.append(new)
+        weight.append(0.5 * shell_mean_weight(be, sums[0] + sums[1], lattice))
+    known = lattice.ratio**3 * np.array(weight)
+    sigma2 = np.where(known > 0, 1 / np.where(known > 0, known, 1), 0)
+    acc = accs[0]
+    acc += accs[1]
+    new = replace(
+        averaged(model, update_parameters(plan, acc), options.mu),
+        class_offset_A=np.zeros((model.n_classes, 2)),
+        references=finished(plan, np.stack(volumes), flatten=plan.settings.flatten_solvent),
+        tau2=np.array(plan.reference_power),
+        data_vs_prior=model.tau2_fudge * plan.reference_power * known,
+        sigma2_reference=sigma2,
+        current_size_px=plan.size,
+    )
+    return replace(new, **class_statistics(new))
+
+
+def averaged(old: Model, new: Model, mu: float) -> Model:
+    """The new model with the parameters of a mini-batch averaged with the old ones'."""
+    mean = {name: mu * getattr(old, name) + (1 - mu) * getattr(new, name) for name in AVERAGED}
+    return replace(new, **mean)

@@ -1,0 +1,121 @@
+"""How a gradient-driven run goes on: its phases, the particles of an iteration, the step and the weight of the data.
+
+Source: docs/equations.md#gradient
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vitreous.model.band import round_half_up
+
+# Both fractions together leave at least a tenth of the iterations between them.
+LEAST_BETWEEN = 0.1
+# Step of the first phase where it is not plain.
+FIRST_STEP = 0.9
+# Share of the particles, least and most, of the first and of the last mini-batches (RELION's choices).
+FIRST_2D, LAST_2D = (0.005, 200, 10_000), (0.05, 1_000, 100_000)
+FIRST_DENOVO, LAST_DENOVO = (0.005, 200, 5_000), (0.1, 1_000, 50_000)
+FIRST_3D, LAST_3D = (0.1, 200, 100_000), (0.1, 1_000, 100_000)
+
+
+@dataclass(frozen=True)
+class GradientOptions:
+    """What steers a gradient-driven run.
+
+    Attributes
+    ----------
+    n_iterations : of the whole run
+    first_fraction, last_fraction : shares of the iterations with mini-batches of the first and of the last size
+    first_subset, last_subset : particles in them; 0 = by the number of particles, ``first_size`` and ``last_size``
+    first_size, last_size : (share, least, most)
+    step : relative length of a step along the gradient, towards the end
+    step_scheme, tau2_scheme : value at the beginning, 0 = that of the end
+    tau2_fudge : weight of the data against the prior, towards the end
+    momentum, curvature : shares of the first and second moments that one iteration leaves
+    mu : share of the noise spectra, class weights, ... that one iteration leaves
+    em_iterations : at the end, by expectation-maximisation with all particles
+    inactivity : classes with less than this part of an even share start again as copies of the best; 0 = none does
+    """
+
+    n_iterations: int = 200
+    first_fraction: float = 0.3
+    last_fraction: float = 0.2
+    first_subset: int = 0
+    last_subset: int = 0
+    first_size: tuple = FIRST_DENOVO
+    last_size: tuple = LAST_DENOVO
+    step: float = 0.5
+    step_scheme: float = FIRST_STEP
+    tau2_fudge: float = 4.0
+    tau2_scheme: float = 1.0
+    momentum: float = 0.9
+    curvature: float = 0.999
+    mu: float = 0.9
+    em_iterations: int = 0
+    inactivity: float = 0.0
+
+
+def phases(options: GradientOptions) -> tuple[int, int, int]:
+    """Numbers of iterations of the first, middle and last phase."""
+    first, last = options.first_fraction, options.last_fraction
+    if first + last > 1 - LEAST_BETWEEN:
+        shrink = first + last + LEAST_BETWEEN
+        first, last = first / shrink, last / shrink
+    n_first, n_last = int(options.n_iterations * first), int(options.n_iterations * last)
+    return n_first, options.n_iterations - n_first - n_last, n_last
+
+
+def subset_size(iteration: int, n_particles: int, n_classes: int, options: GradientOptions) -> int:
+    """Particles of an iteration: all of them in the last one with several classes, so that each has a class."""
+    n_left = options.n_iterations - iteration
+    if n_left < options.em_iterations or (n_left == 0 and n_classes > 1):
+        return n_particles
+    first = options.first_subset or _size(n_particles, options.first_size)
+    last = options.last_subset or _size(n_particles, options.last_size)
+    n_first, n_middle, _ = phases(options)
+    way = np.clip((iteration - n_first) / max(n_middle, 1), 0, 1)
+    return min(first + int(round_half_up(way * (last - first))), n_particles)
+
+
+def _size(n_particles: int, of: tuple) -> int:
+    share, least, most = of
+    return int(max(min(share * n_particles, most), least))
+
+
+def is_gradient(iteration: int, options: GradientOptions) -> bool:
+    """Whether an iteration steps along the gradient; the last ones may be of expectation-maximisation."""
+    return options.n_iterations - iteration >= options.em_iterations
+
+
+def step(iteration: int, options: GradientOptions) -> float:
+    """Length of the step, which falls from that of the scheme in the first half of the middle phase."""
+    n_first, n_middle, _ = phases(options)
+    return _between(options.step_scheme or options.step, options.step, iteration, n_first, n_middle // 2)
+
+
+def tau2_fudge(iteration: int, options: GradientOptions) -> float:
+    """Weight of the data, which grows in the first quarter of the middle phase."""
+    n_first, n_middle, _ = phases(options)
+    return _between(options.tau2_scheme or options.tau2_fudge, options.tau2_fudge, iteration, n_first, n_middle // 4)
+
+
+def _between(early: float, late: float, iteration: int, begin: int, length: int) -> float:
+    """From one value to another along a sigmoid in the middle of ``length`` iterations."""
+    if length < 1:
+        return early if iteration < begin else late
+    share = 1 / (10 ** np.clip((iteration - begin - length / 2) / (length / 4), -300, 300) + 1)
+    return float(early * share + late * (1 - share))
+
+
+def class_steps(length: float, class_weight) -> np.ndarray:
+    """(K,) steps: a class that few particles see steps less.
+
+    Parameters
+    ----------
+    class_weight : (K,) float
+    """
+    weight = np.asarray(class_weight, float)
+    return length * (1 - np.exp(-(3 * len(weight) + 10) * weight))

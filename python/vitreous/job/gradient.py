@@ -1,0 +1,165 @@
+"""The loop of a gradient-driven run: mini-batches in two pseudo-half-sets against one set of references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from vitreous.comm import LocalComm
+from vitreous.engine import filters, gold, gradient, gradient3d, initial, schedule, schedule3d, schedule_gradient
+from vitreous.engine.maximise import changed
+from vitreous.engine.reconstruct3d import reconstruct
+from vitreous.engine.schedule_gradient import GradientOptions
+from vitreous.engine.settings import Settings
+from vitreous.engine.slices3d import CtfChoice
+from vitreous.job import refine
+from vitreous.job.classify import Clock, first_particles
+from vitreous.job.volume_sums import insert_particles
+from vitreous.model.state import Refinement
+from vitreous.model.volume import VolumeLattice
+
+# The accuracies and the sampling are looked at in the first iteration and in every tenth.
+RENEW_EVERY = 10
+# The counter of iterations without gain does not run before this one: the first maps change too much.
+FIRST_STALL = 10
+
+
+def first_maps(be, state: Refinement, settings: Settings, source, *, n_first: int, use_blobs: bool) -> np.ndarray:
+    """(K, box, box, box) float32: maps of the first particles at random orientations, or blobs of their contrast.
+
+    Parameters
+    ----------
+    n_first : particles, at least five a class
+    """
+    model, seed = state.models[0], settings.random_seed
+    order = first_particles(state.dataset, n_first, 5 * model.n_classes, seed)
+    class_of = np.zeros(len(state.dataset), np.int32)
+    class_of[order] = np.arange(len(order)) % model.n_classes
+    euler_deg = random_orientations(state.dataset.particles.row[order], seed)
+    random = state.dataset.updated(order, euler_deg=euler_deg, shift_A=np.zeros((len(order), 2)))
+    size = initial.start_size(model.box, model.pixel_size_A, settings.ini_high_A)
+    lattice = VolumeLattice(model.box, model.padding, size / 2)
+    choice = CtfChoice(settings.ctf, settings.intact_first_peak, settings.phase_flipped, settings.only_flip_phases)
+    which = {"order": order, "volume_of": class_of, "max_bad": 1.0}  # the noise estimate reads them again, and counts
+    sums, _ = insert_particles(be, LocalComm(), random, source, lattice, model.pixel_size_A, choice, **which)
+    maps = np.stack([reconstruct(be, s, lattice).volume for s in sums])
+    if use_blobs:
+        maps = initial.blobs(maps, settings.particle_diameter_A / model.pixel_size_A, seed)
+    if settings.ini_high_A > 0:
+        gain = filters.low_pass(model.box * model.pixel_size_A / settings.ini_high_A, model.box, 2)
+        maps = np.stack([filters.filtered(m, gain) for m in maps])
+    return np.ascontiguousarray(maps, np.float32)
+
+
+def initialise(be, state: Refinement, settings: Settings, source, *, n_first: int, max_bad: float) -> Refinement:
+    """Noise spectra, priors of the first maps, and moments."""
+    model = state.models[0]
+    if settings.flatten_solvent:
+        model = replace(model, references=model.references * gold.solvent_mask(model, settings))
+    state = replace(state, models=[model])
+    state = refine.initialise(be, state, settings, source, n_noise=n_first, max_bad=max_bad)
+    return without_moments(state)
+
+
+def without_moments(state: Refinement) -> Refinement:
+    """The state with moments as before the first step."""
+    return replace(state, moments=gradient.no_moments(state.models[0].n_classes, whole_lattice(state).shape))
+
+
+def whole_lattice(state: Refinement) -> VolumeLattice:
+    """The lattice of the moments: out to the Nyquist frequency."""
+    model = state.models[0]
+    return VolumeLattice(model.box, model.padding, model.box / 2)
+
+
+def random_orientations(rows, seed: int) -> np.ndarray:
+    """(n, 3) rot, tilt, psi in degrees, even over all orientations; a function of the seed and each particle's row."""
+    rows = np.asarray(rows)
+    draws = np.random.Generator(np.random.Philox(key=[seed, 8])).random((int(rows.max(initial=-1)) + 1, 3))[rows]
+    return np.column_stack([360 * draws[:, 0], np.degrees(np.arccos(1 - 2 * draws[:, 1])), 360 * draws[:, 2]])
+
+
+def particles_of(state: Refinement, settings: Settings, options: GradientOptions) -> list[np.ndarray]:
+    """Positions of the particles of this iteration, in two pseudo-half-sets by the parity of their rows."""
+    dataset, iteration = state.dataset, state.progress.iteration
+    order = schedule.particle_order(dataset.particles.row, settings.random_seed, iteration)
+    order = order[dataset.usable[order]]
+    n = schedule_gradient.subset_size(iteration, len(order), state.models[0].n_classes, options)
+    chosen = np.sort(order[:n])
+    odd = dataset.particles.row[chosen] % 2 == 1
+    return [chosen[~odd], chosen[odd]]
+
+
+def iterate(
+    be,
+    state: Refinement,
+    settings: Settings,
+    source,
+    comm,
+    options: GradientOptions,
+    *,
+    auto: schedule3d.AutoOptions | None,
+    max_bad: float = 0.01,
+    quantise=lambda d: d,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Refinement:
+    """One iteration: sampling, expectation of a mini-batch, a step along the gradient.
+
+    Parameters
+    ----------
+    auto : refines the sampling as iterations no longer gain; None keeps it
+    """
+    clock, iteration = Clock(), state.progress.iteration + 1
+    steps = schedule_gradient.is_gradient(iteration, options)
+    settings = replace(settings, residual_sums=steps)
+    model = replace(state.models[0], tau2_fudge=schedule_gradient.tau2_fudge(iteration, options))
+    renew = iteration <= 1 or iteration % RENEW_EVERY == 0 or iteration == options.n_iterations
+    state, (plan,), _ = refine.start_iteration(be, replace(state, models=[model]), settings, auto, renew=renew)
+    clock.lap("plan")
+    parts = particles_of(state, settings, options)
+    accs, dataset = refine.expectation(
+        be, [plan, plan], parts, state, settings, source, comm, max_bad=max_bad, advance=advance
+    )
+    clock.lap("expectation")
+    n_particles, n_significant = (sum(getattr(a, name) for a in accs) for name in ("n_particles", "n_significant"))
+    progress = changed(state.progress, *accs)
+    directions = sum(a.directions for a in accs)
+    model, old = maximise(be, plan, accs, state, options, steps), state.direction_weights
+    resolution_A, progress = refine.resolution(model, progress, settings, 1)
+    progress = schedule3d.stalled(progress, state.sampling)
+    if iteration < FIRST_STALL:
+        progress = replace(progress, n_iter_without_gain=0)
+    model = replace(model, current_resolution_A=resolution_A, group_counts=dataset.group_counts)
+    clock.lap("maximisation")
+    return replace(
+        state,
+        dataset=quantise(dataset),
+        models=[model],
+        progress=progress,
+        direction_weights=[averaged_directions(directions, old, options.mu if steps else 0.0)],
+        seconds=clock.seconds,
+        n_significant=n_significant / max(n_particles, 1),
+        coarse_size_px=plan.coarse_size,
+    )
+
+
+def maximise(be, plan, accs, state: Refinement, options: GradientOptions, steps: bool):
+    """The model after a step along the gradient, or after an ordinary iteration with all particles."""
+    if steps:
+        return gradient3d.maximise(be, plan, accs, state.moments, options)
+    acc = accs[0]
+    acc += accs[1]
+    return gold.maximise_classes(be, plan, acc)
+
+
+def averaged_directions(found, old, mu: float):
+    """Shares of the directions, averaged with those before where these are of the same grid; None where nothing is known."""
+    if not found.any():
+        return old[0] if old else None
+    found = found / found.sum()
+    known = old[0] if old else None
+    if known is None:
+        known = np.full_like(found, 1 / found.size)
+    return mu * known + (1 - mu) * found if known.shape == found.shape else found
