@@ -34,6 +34,7 @@ class GradientOptions:
     step : relative length of a step along the gradient, towards the end
     step_scheme, tau2_scheme : value at the beginning, 0 = that of the end
     tau2_fudge : weight of the data against the prior, towards the end
+    first_limit_A, last_limit_A : finest detail that the first and the last phase compare; 0 = no limit
     momentum, curvature : shares of the first and second moments that one iteration leaves
     mu : share of the noise spectra, class weights, ... that one iteration leaves
     em_iterations : at the end, by expectation-maximisation with all particles
@@ -51,6 +52,8 @@ class GradientOptions:
     step_scheme: float = FIRST_STEP
     tau2_fudge: float = 4.0
     tau2_scheme: float = 1.0
+    first_limit_A: float = 0.0
+    last_limit_A: float = 0.0
     momentum: float = 0.9
     curvature: float = 0.999
     mu: float = 0.9
@@ -100,6 +103,19 @@ def tau2_fudge(iteration: int, options: GradientOptions) -> float:
     """Weight of the data, which grows in the first quarter of the middle phase."""
     n_first, n_middle, _ = phases(options)
     return _between(options.tau2_scheme or options.tau2_fudge, options.tau2_fudge, iteration, n_first, n_middle // 4)
+
+
+def limit_A(iteration: int, options: GradientOptions) -> float:
+    """Finest detail that an iteration compares, A: even steps in frequency over the middle phase; 0 = no limit."""
+    n_first, n_middle, _ = phases(options)
+    way = np.clip((iteration - n_first) / max(n_middle, 1), 0, 1)
+    frequency = lambda limit: 1 / limit if limit > 0 else np.inf
+    first, last = frequency(options.first_limit_A), frequency(options.last_limit_A)
+    if way in (0, 1) or np.isinf(last):
+        now = last if way == 1 else first
+    else:
+        now = min(first, last) + way * max(last - first, 0)
+    return 0.0 if np.isinf(now) else float(1 / now)
 
 
 def _between(early: float, late: float, iteration: int, begin: int, length: int) -> float:

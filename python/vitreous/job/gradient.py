@@ -116,7 +116,10 @@ def iterate(
     settings = replace(settings, residual_sums=steps)
     model = replace(state.models[0], tau2_fudge=schedule_gradient.tau2_fudge(iteration, options))
     renew = iteration <= 1 or iteration % RENEW_EVERY == 0 or iteration == options.n_iterations
-    state, (plan,), _ = refine.start_iteration(be, replace(state, models=[model]), settings, auto, renew=renew)
+    limit_A = schedule_gradient.limit_A(iteration, options)
+    state, (plan,), _ = refine.start_iteration(
+        be, replace(state, models=[model]), settings, auto, renew=renew, limit_A=limit_A
+    )
     clock.lap("plan")
     parts = particles_of(state, settings, options)
     accs, dataset = refine.expectation(

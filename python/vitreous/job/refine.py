@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -88,19 +89,23 @@ def n_used(state: Refinement, settings: Settings, iteration: int) -> int:
     return schedule.subset_size(iteration, state.models[0].n_classes, int(state.dataset.usable.sum()), settings)
 
 
-def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.AutoOptions | None, *, renew=True):
+def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.AutoOptions | None, *, renew=True, limit_A=0.0):
     """The next iteration's number, sampling and plans; whether it is the last of a refinement.
 
     Parameters
     ----------
     auto : steers the sampling; with half-sets, when to stop too
     renew : estimate the accuracies, and with ``auto`` choose the sampling
+    limit_A : finest detail that is compared; 0 = what the references' resolution lets expect
     """
     progress = replace(state.progress, iteration=state.progress.iteration + 1)
     last = auto is not None and len(state.models) == 2 and (progress.has_converged or schedule3d.converged(progress, auto))
     progress = replace(progress, has_converged=last)
     symmetry, sampling = Symmetry.parse(state.symmetry), state.sampling
-    size = state.models[0].box if last else None
+    model = state.models[0]
+    size = model.box if last else schedule.current_size(model, progress)
+    if limit_A > 0:
+        size = min(size, 2 * math.ceil(model.box * model.pixel_size_A / limit_A))
     weights = known_weights(be, state, symmetry)
     plans = [
         em3d.make_plan(be, m, sampling, progress, settings, symmetry, w, size) for m, w in zip(state.models, weights)
