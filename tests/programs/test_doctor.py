@@ -10,7 +10,7 @@ from vitreous.programs import doctor
 def test_doctor_reports_every_section_and_returns_what_it_found(be, capsys, tmp_path):
     lines = doctor.run(doctor.Options.from_keywords(scratch_dir=tmp_path), be, LocalComm())
     text = capsys.readouterr().out
-    for title in ("Installation", "Processor", "Fourier transforms", "GPU", "Room", "Other programs"):
+    for title in ("Installation", "Processor", "Fourier transforms", "GPU", "Several processes", "Room", "Other programs"):
         assert f"\n{title}\n" in text
     found = {what: value for what, value, _ in lines}
     assert be.lib.blas_kernels() in found["BLAS kernels"]
@@ -39,3 +39,24 @@ def test_doctor_advises_on_narrow_blas_kernels(monkeypatch, chosen, fix):
     todo = {what: advice for what, _, advice in doctor.kernels(SimpleNamespace(lib=lib, n_threads=1))}
     assert todo["BLAS kernels"].startswith(f"{fix}VITREOUS_OPENBLAS_CORETYPE")
     assert todo["matrix product"] == ""
+
+
+def test_doctor_tells_how_to_get_mpi(monkeypatch):
+    monkeypatch.setattr(doctor, "version", lambda name: (_ for _ in ()).throw(doctor.PackageNotFoundError(name)))
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor.sys, "executable", "/none/python")
+    (_, found, todo), (_, launcher, get) = doctor.mpi()
+    assert found == launcher == "not found (optional)" and "pip install 'vitreous[mpi]'" in todo and "mpich" in get
+
+
+@pytest.mark.parametrize(
+    ("says", "name"),
+    [
+        ("mpirun (Open MPI) 4.1.4\n\nReport bugs", "Open MPI 4.1.4"),
+        ("HYDRA build details:\n    Version:              5.0.2\n", "MPICH 5.0.2"),
+        ("", "does not run"),
+    ],
+)
+def test_doctor_names_the_launcher(monkeypatch, says, name):
+    monkeypatch.setattr(doctor, "_output", lambda command: says)
+    assert doctor._launcher("mpirun") == name

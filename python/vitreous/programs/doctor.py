@@ -146,6 +146,22 @@ def cuda() -> Iterator[Line]:
     yield "CUDA compiler", nvcc or "not found", ""
 
 
+def mpi() -> Iterator[Line]:
+    """Whether several processes can share a program's work."""
+    yield "mpi4py", *(_optional("mpi4py", "several processes for one job: pip install 'vitreous[mpi]'"))
+    found = {path: None for path in (Path(sys.executable).parent / "mpiexec", shutil.which("mpirun")) if path}
+    names = [f"{path} ({_launcher(str(path))})" for path in found if Path(path).is_file()]
+    todo = "" if names else "with mpi4py: pip install mpich, or the MPI of this machine (module load, apt install mpich)"
+    yield "launcher", "; ".join(names) or "not found (optional)", todo
+
+
+def _launcher(path: str) -> str:
+    """Name and version of a launcher, e.g. Open MPI 4.1.4."""
+    lines = [line.strip() for line in _output([path, "--version"]).splitlines()]
+    version_ = next((line.split(":")[1].strip() for line in lines if line.startswith("Version:")), "")
+    return f"MPICH {version_}" if version_ else lines[0].replace("mpirun (", "").replace(")", "") if lines else "does not run"
+
+
 def _output(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
@@ -188,6 +204,7 @@ def run(options: Options, be: Any, comm: Any) -> list[Line]:
         "Processor": kernels(be),
         "Fourier transforms": fft(be.n_threads),
         "GPU": cuda(),
+        "Several processes": mpi(),
         "Room": room(folders),
         "Other programs": peers(),
     }
