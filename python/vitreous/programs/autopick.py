@@ -25,7 +25,7 @@ from vitreous.io.micrograph_list import MicrographList, read_micrograph_list
 from vitreous.io.mrc import StackReader, write_mrc
 from vitreous.io.star import Block, write_star
 from vitreous.job.job import Job, command_line
-from vitreous.job.memory import check_memory, peak_bytes
+from vitreous.job.memory import peak_bytes
 from vitreous.job.rundir import TEMPORARY
 from vitreous.programs.autopick_maps import MapFiles
 from vitreous.programs.autopick_options import Options
@@ -62,8 +62,7 @@ class Result:
 def run(options: Options, be, comm) -> Result:
     """Pick every micrograph; each one's coordinates are written when it is done."""
     check(options)
-    if options.random_seed is None:
-        options = options.derive("from the clock", random_seed=secrets.randbelow(2**31 - 1))
+    options = comm.map(with_seed, [options])[0]  # one for all processes
     with open_job(options, comm, backend=be.name, threads=be.n_threads) as job:
         began = time.monotonic()
         micrographs = read_micrograph_list(options.micrographs, options.angpix, options.ctf or options.LoG_use_ctf)
@@ -71,12 +70,10 @@ def run(options: Options, be, comm) -> Result:
         picker = make_picker(be, options, micrographs)
         for text in picker.notes:
             job.warning(text)
-        todo = to_do(job, options, micrographs)
-        if comm.rank == 0:
-            clean_stale(options, micrographs)
-            if picker.projections is not None:
-                path = options.folder + "reference_projections.mrcs"
-                write_mrc(path, picker.projections, picker.options.angpix_ref, stack=True)
+        todo = comm.map(lambda m: to_do(job, options, m), [micrographs])[0]  # before any of them writes
+        if comm.rank == 0 and picker.projections is not None:
+            path = options.folder + "reference_projections.mrcs"
+            write_mrc(path, picker.projections, picker.options.angpix_ref, stack=True)
         failed = pick_all(job, comm, options, micrographs, picker, todo)
         record_options(job, picker.options)
         if todo and len(failed) == len(todo):
@@ -90,6 +87,13 @@ def run(options: Options, be, comm) -> Result:
             else None
         )
     return result or Result({}, np.zeros(0, int), np.zeros(0), failed, None)
+
+
+def with_seed(options: Options) -> Options:
+    """The options with the seed that the user left open."""
+    if options.random_seed is not None:
+        return options
+    return options.derive("from the clock", random_seed=secrets.randbelow(2**31 - 1))
 
 
 def make_picker(be, options: Options, micrographs: MicrographList):
@@ -148,7 +152,8 @@ def warn_pixel_size(job: Job, options: Options, micrographs: MicrographList) -> 
 
 
 def to_do(job: Job, options: Options, micrographs: MicrographList) -> list[int]:
-    """Rows of the micrographs to pick now."""
+    """Rows of the micrographs to pick now; what a killed run left half-written goes."""
+    clean_stale(options, micrographs)
     rows = list(range(len(micrographs)))
     if options.only_do_unfinished:
         rows = [i for i in rows if not coordinate_path(options.folder, micrographs.names[i], options.suffix).exists()]
@@ -173,9 +178,8 @@ def clean_stale(options: Options, micrographs: MicrographList) -> None:
 
 def pick_all(job: Job, comm, options: Options, micrographs: MicrographList, picker, todo: list[int]) -> dict[str, str]:
     """Pick the micrographs ``todo``; returns those that failed, with the reason."""
-    mine = list(comm.share(todo))
-    failed: dict[str, str] = {}
-    tell_plan(job, options, micrographs, picker, mine)
+    mine, outcomes = comm.share(todo), []
+    tell_plan(job, options, micrographs, picker, todo)
 
     def one(row: int) -> tuple[str, str, int, float]:
         job.check_abort()
@@ -187,20 +191,28 @@ def pick_all(job: Job, comm, options: Options, micrographs: MicrographList, pick
             return micrographs.names[row], str(error), 0, time.monotonic() - start
 
     with (
-        job.progress.bar("Autopicking", len(mine), "micrographs") as bar,
+        job.progress.bar("Autopicking", len(todo), "micrographs") as bar,
         ThreadPoolExecutor(picker.n_parallel) as pool,
     ):
         try:
-            for name, why, n, seconds in pool.map(one, mine):
-                job.log.event("micrograph", name=name, n_picks=n, seconds=round(seconds, 3), error=why)
-                if why:
-                    failed[name] = why.removeprefix(f"{name}: ")
-                    job.warning(why if why.startswith(name) else f"{name}: {why}")
-                bar.advance(1)
+            for outcome in pool.map(one, mine):
+                outcomes.append(outcome)
+                tell_outcome(job, *outcome)
+                bar.advance(comm.size)  # the others have done about as many
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return dict(comm.gather(list(failed.items())))
+    outcomes = comm.gather(outcomes)
+    for outcome in outcomes[len(mine) :] if comm.rank == 0 else ():  # of the other processes
+        tell_outcome(job, *outcome)
+    return {name: why.removeprefix(f"{name}: ") for name, why, *_ in outcomes if why}
+
+
+def tell_outcome(job: Job, name: str, why: str, n: int, seconds: float) -> None:
+    """One micrograph in the log, and why it failed on the screen too."""
+    job.log.event("micrograph", name=name, n_picks=n, seconds=round(seconds, 3), error=why)
+    if why:
+        job.warning(why if why.startswith(name) else f"{name}: {why}")
 
 
 def tell_plan(job: Job, options: Options, micrographs: MicrographList, picker, rows: list[int]) -> None:
@@ -216,7 +228,7 @@ def tell_plan(job: Job, options: Options, micrographs: MicrographList, picker, r
             job.warning(note)
         parts = picker.memory(size)
         job.progress.line(f" {len(rows)} micrographs of {nx} x {ny} px, maps of {size.work} px ({picker.describe()})")
-        job.progress.line(check_memory(parts, "give a smaller --shrink, a coarser --lowpass or fewer threads --j"))
+        job.progress.line(job.check_memory(parts, "give a smaller --shrink, a coarser --lowpass or fewer threads --j"))
         job.log.event("plan", nx=nx, ny=ny, full=size.full, band=size.band, work=size.work, memory_bytes=parts)
         return
 

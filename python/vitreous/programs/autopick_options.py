@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vitreous.programs.options import Common, ProgramOptions, again, option
+from vitreous.programs.options import SHARED_THREADS, Common, ProgramOptions, again, option
 
 _HELIX = "picking of helices is not in vitreous yet: leave it out to pick segments as single particles, or use relion_autopick"
 _TOPAZ = "vitreous does not call Topaz: run it by itself and import its coordinates, or leave the topaz options out"
@@ -42,6 +42,7 @@ class Options(ProgramOptions):
     """Particles found in micrographs, without or with templates."""
 
     PROGRAM: ClassVar[str] = "autopick"
+    SHARED: ClassVar[bool] = True
     SUMMARY: ClassVar[str] = "finds particles in micrographs, as blobs (--LoG) or by templates (--ref)"
     EXAMPLES: ClassVar[tuple[str, ...]] = (
         "vitreous autopick --i micrographs_ctf.star --odir AutoPick/job006/ --LoG --LoG_diam_min 150 --LoG_diam_max "
@@ -191,7 +192,7 @@ class Options(ProgramOptions):
         group="sampling",
         ge=0,
     )
-    j: int = again(Common, "j")
+    j: int = again(Common, "j", SHARED_THREADS)
     gpu: str | None = option(
         None, "run on GPUs; where there is no CUDA code for this the CPU runs and says so", group="compute", metavar="IDS", unset="the CPU",
         bare="default",

@@ -18,7 +18,7 @@ from vitreous.io.coordinates import write_coordinate_list
 from vitreous.io.extracted import Columns
 from vitreous.io.mrc import read_header
 from vitreous.job.job import Job, command_line
-from vitreous.job.memory import check_memory, peak_bytes
+from vitreous.job.memory import peak_bytes
 from vitreous.job.rundir import TEMPORARY
 from vitreous.programs.extract_loop import Outcome, run_tasks
 from vitreous.programs.extract_options import Options
@@ -49,10 +49,10 @@ class Result:
     left_out: list[tuple[str, str]]
 
 
-def run(options: Options, be: Any, comm: Any = None) -> Result:
-    """Extract, and write stacks, tables and the report."""
+def run(options: Options, be: Any, comm: Any) -> Result | None:
+    """Extract, and write stacks, tables and the report; the result is that of rank 0."""
     if options.operate_on:
-        return operate(options, be)
+        return comm.map(lambda given: operate(given, be), [options])[0]
     options.check()
     began = time.monotonic()
     folder = options.output if options.output.endswith("/") else options.output + "/"
@@ -68,10 +68,11 @@ def run(options: Options, be: Any, comm: Any = None) -> Result:
         plan = make_plan(options)
         for note in (*plan.notes, *_even_notes(options)):
             job.warning(note)
-        done, todo = split_done(plan)
+        done, todo = comm.map(to_do, [plan])[0]  # before any process writes
         tell_plan(job, plan, done, todo)
-        remove_stale(todo)
-        outcomes = comm.gather(_work(job, plan, list(comm.share(todo)), be))
+        outcomes = _work(job, comm, plan, todo, be)
+        if comm.rank:
+            return None
         result = conclude(job, plan, done, outcomes)
         summary = Summary(__version__, time.monotonic() - began, peak_bytes(), be.n_threads, _background_text(options))
         job.write_report(report_html(result, plan, summary, _rows(options)))
@@ -99,6 +100,13 @@ def _even_notes(options: Options) -> list[str]:
 def _background_text(options: Options) -> str:
     recipe = options.recipe()
     return f"outside of {recipe.bg_radius_px:g} px of {recipe.final}" if recipe.normalise else "as it was"
+
+
+def to_do(plan: Plan) -> tuple[list[Task], list[Task]]:
+    """Tasks that are done and those to be done, without what a killed run left of them."""
+    done, todo = split_done(plan)
+    remove_stale(todo)
+    return done, todo
 
 
 def split_done(plan: Plan) -> tuple[list[Task], list[Task]]:
@@ -139,7 +147,7 @@ def tell_plan(job: Job, plan: Plan, done: Sequence[Task], todo: Sequence[Task]) 
             f" boxes: {sizes}; pixel {pixel_A:g} A -> {pixel_A * recipe.box / recipe.rescaled:g} A; background "
             f"{_background_text(options)}"
         )
-        line(check_memory(predicted_memory(todo, recipe), "extract on a machine with more memory"))
+        line(job.check_memory(predicted_memory(todo, recipe), "extract on a machine with more memory"))
 
 
 def predicted_memory(tasks: Sequence[Task], recipe: engine.Recipe) -> dict[str, int]:
@@ -163,25 +171,32 @@ def predicted_memory(tasks: Sequence[Task], recipe: engine.Recipe) -> dict[str, 
     }
 
 
-def _work(job: Job, plan: Plan, tasks: Sequence[Task], be: Any) -> list[Outcome]:
-    failures: list[str] = []
+def _work(job: Job, comm: Any, plan: Plan, todo: Sequence[Task], be: Any) -> list[Outcome]:
+    """Outcomes of all tasks; each process does its part of them."""
     n_notes = 0
-    with job.progress.bar("Extracting particles", len(tasks), "micrographs") as bar:
+
+    def tell(outcome: Outcome) -> None:
+        nonlocal n_notes
+        for text in [outcome.failed] * bool(outcome.failed) + outcome.notes:
+            n_notes += 1
+            if n_notes <= MOST_WARNINGS:
+                job.warning(text)
+            else:
+                job.log.event("warning", text=text)
+
+    with job.progress.bar("Extracting particles", len(todo), "micrographs") as bar:
 
         def done(outcome: Outcome) -> None:
-            nonlocal n_notes
-            bar.advance()
-            for text in [outcome.failed] * bool(outcome.failed) + outcome.notes:
-                n_notes += 1
-                if n_notes <= MOST_WARNINGS:
-                    job.warning(text)
-                else:
-                    job.log.event("warning", text=text)
-            if outcome.failed:
-                failures.append(outcome.failed)
+            bar.advance(comm.size)  # the others have done about as many
+            tell(outcome)
             job.check_abort()
 
-        outcomes = run_tasks(plan, tasks, be, done)
+        mine = run_tasks(plan, comm.share(todo), be, done)
+    for outcome in mine if comm.rank else ():
+        outcome.sample = None  # the report has enough of rank 0's
+    outcomes = comm.gather(mine)
+    for outcome in outcomes[len(mine) :] if comm.rank == 0 else ():  # of the other processes
+        tell(outcome)
     if n_notes > MOST_WARNINGS:
         job.progress.warning(f"{n_notes - MOST_WARNINGS} more warnings are in {job.dir.log} and in {job.dir.report}")
     return outcomes

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vitreous.engine.extract import Recipe
 from vitreous.errors import InputError
-from vitreous.programs.options import Common, ProgramOptions, again, option
+from vitreous.programs.options import SHARED_THREADS, Common, ProgramOptions, again, option
 
 SOURCES = ("coord_suffix", "coord_list", "reextract_data_star")
 
@@ -16,6 +16,7 @@ class Options(ProgramOptions):
     """Particles from micrographs."""
 
     PROGRAM: ClassVar[str] = "extract"
+    SHARED: ClassVar[bool] = True
     SUMMARY: ClassVar[str] = (
         "particles cut out of micrographs, rescaled, normalised; refined particles again, re-centred"
     )
@@ -136,7 +137,7 @@ class Options(ProgramOptions):
     helical_rise: float = option(0.0, "rise of an asymmetric unit", group="expert", unit="A")
     helical_bimodal_angular_priors: bool = option(False, "tubes may point either way", group="expert")
 
-    j: int = option(0, "threads; 0 takes all cores", group="compute", ge=0)
+    j: int = option(0, SHARED_THREADS, group="compute", ge=0)
     extract: bool = option(
         False, "extract particles", group="compute", no_effect="this program always does, --operate_on aside"
     )

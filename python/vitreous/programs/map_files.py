@@ -64,11 +64,13 @@ def output_name(name: str) -> str:
     return name if Path(name).suffix.lower() in MAP_SUFFIXES else f"{name}.mrc"
 
 
-def open_map_job(options: ProgramOptions, root: str, **start: Any) -> Job:
-    """A job for a program whose files begin with ``root``; see ``launch.open_job``."""
+def open_map_job(options: ProgramOptions, root: str, comm: Any = None, **start: Any) -> Job:
+    """A job for a program whose files begin with ``root``; see ``launch.open_job``. ``comm`` None is one process."""
     return Job(
         options.PROGRAM,
         root,
+        rank=comm.rank if comm else 0,
+        n_on_machine=comm.node_size if comm else 1,
         verb=getattr(options, "verb", 1),
         pipeline_control=getattr(options, "pipeline_control", None),
         record=record(options, command_line(), __version__),

@@ -58,7 +58,7 @@ def run(options: Options, be: Any, comm: Any) -> Result:
     symmetry = Symmetry.parse(options.sym)
     path = Path(output_name(options.output))
     root = str(path.with_suffix(""))
-    with open_map_job(options, root, backend=be.name, threads=be.n_threads) as job:
+    with open_map_job(options, root, comm, backend=be.name, threads=be.n_threads) as job:
         dataset = read(options)
         for note in getattr(dataset.input, "notes", ()):
             job.warning(note)

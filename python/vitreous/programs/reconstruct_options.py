@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
-from vitreous.programs.options import Common, ProgramOptions, again, option
+from vitreous.programs.options import SHARED_THREADS, Common, ProgramOptions, again, option
 
 GRIDDING = "the weights are divided out directly, without iterations"
 EWALD = "the Ewald sphere is taken as flat, which matters beyond about 2 A in large particles; use relion_reconstruct"
@@ -18,6 +18,7 @@ class Options(ProgramOptions):
     """A map from particles with known orientations."""
 
     PROGRAM: ClassVar[str] = "reconstruct"
+    SHARED: ClassVar[bool] = True
     SUMMARY: ClassVar[str] = "a map from particle images with known orientations"
     EXAMPLES: ClassVar[tuple[str, ...]] = (
         "vitreous reconstruct --i run_data.star --o map.mrc --ctf --sym D7",
@@ -112,7 +113,7 @@ class Options(ProgramOptions):
     blob_r: float = option(1.9, "gridding kernel", group="expert", no_effect=GRIDDING)
     blob_m: float = option(0.0, "gridding kernel", group="expert", no_effect=GRIDDING)
     blob_a: float = option(15.0, "gridding kernel", group="expert", no_effect=GRIDDING)
-    j: int = again(Common, "j")
+    j: int = again(Common, "j", SHARED_THREADS)
 
     @model_validator(mode="after")
     def _check_together(self) -> Options:

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from test_programs import options_of, same_answer, words_of
+from test_mpi_programs import options_of, same_answer, words_of
 
 from vitreous.cli import call
 from vitreous.job.rundir import RunDir
