@@ -1,4 +1,4 @@
-"""what every process of test_mpi_verbs.py runs: the four verbs, against what they must give."""
+"""What every process of test_mpi_verbs.py runs: the four verbs, against what they must give."""
 
 from dataclasses import dataclass
 
