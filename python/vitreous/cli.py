@@ -248,8 +248,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         comm = launched()
         folder = control_folder(words)
-        with redirect_stdout(open(os.devnull, "w")) if comm.rank else nullcontext():  # rank 0 alone speaks
-            run_words(words, folder, comm)
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere) if comm.rank else nullcontext():
+            run_words(words, folder, comm)  # rank 0 alone speaks
         return 0
     except BrokenPipeError:  # the reader of our output has gone, as in: vitreous class2d --help | head -3
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@ import sys
 
 import pytest
 
+from vitreous.errors import InputError
 from vitreous.job.job import ABORT_REQUEST, Aborted, Job
 from vitreous.job.log import read_events
 from vitreous.job.rundir import ITERATION_FILES
@@ -107,3 +108,10 @@ def test_command_line_can_be_typed_again(monkeypatch):
 
     monkeypatch.setattr(sys, "argv", ["/usr/bin/vitreous", "class2d", "--i", "a file.star"])
     assert command_line() == "vitreous class2d --i 'a file.star'"
+
+
+def test_job_shares_the_memory_of_a_machine_among_its_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr("vitreous.job.memory.available_bytes", lambda: 100)
+    assert "together" in make(tmp_path).check_memory({"maps": 60}, "give less")
+    with pytest.raises(InputError, match=r"found 50 B available, expected .* \(the most is maps, 60 B\); give less"):
+        make(tmp_path, n_on_machine=2).check_memory({"maps": 60}, "give less")

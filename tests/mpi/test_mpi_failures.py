@@ -98,3 +98,15 @@ def test_time_limit_of_a_queue_stops_all_processes(launcher, particles, tmp_path
         process.kill()
     assert process.returncode != 0
     assert RunDir(str(tmp_path / "run")).last_complete() is not None, err
+
+
+@pytest.mark.parametrize("told", ["", "K=0: "])
+def test_script_of_python_shares_the_work_and_ends_together(launcher, particles, tmp_path, told):
+    chosen = {k: str(v) for k, v in options_of("class2d", particles, tmp_path / "run").items() if k in ("i", "o")}
+    chosen |= {"K": 0 if told else 2, "iter": 1, "j": 1, "verb": 0, "random_seed": 1, "max_bad_fraction": 0.05}
+    script = f"from vitreous import class2d\nprint('classes', class2d(**{chosen!r}).classes.shape)"
+    done = launcher.run(2, ["-c", script])
+    if told:
+        assert done.returncode == 2 and done.stderr.count("error: ") == 1 and "--K" in done.stderr, done.stderr
+    else:
+        assert done.returncode == 0 and done.stdout.count("classes (2, 24, 24)") == 2, done.stderr

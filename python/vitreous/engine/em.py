@@ -49,7 +49,7 @@ class Batch:
 
 @dataclass
 class Accumulator:
-    """Sums over particles that the maximisation needs; two of them add up."""
+    """Sums over particles that the maximisation needs; after ``insert_banks`` two of them add up, field by field."""
 
     lattice_data: np.ndarray  # (K, ny, nx, 2) float64
     lattice_weight: np.ndarray  # (K, ny, nx) float64
@@ -72,18 +72,6 @@ class Accumulator:
     def empty(cls, plan: Plan) -> Accumulator:
         shape = (plan.model.n_classes, plan.lattice.ny, plan.lattice.nx)
         return cls(np.zeros((*shape, 2)), np.zeros(shape), *empty_spectra(plan.model))
-
-    def __iadd__(self, other: Accumulator) -> Accumulator:
-        for name, value in vars(other).items():
-            if name != "bank_sums":
-                setattr(self, name, getattr(self, name) + value)
-        for key, (data, weight) in other.bank_sums.items():
-            if key in self.bank_sums:
-                self.bank_sums[key][0][...] += data
-                self.bank_sums[key][1][...] += weight
-            else:
-                self.bank_sums[key] = (data, weight)
-        return self
 
     def sums_of(self, geometry: Geometry, bank: Bank):
         """Sums of a geometry's fine bank, made when first asked for."""
