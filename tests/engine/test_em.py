@@ -61,8 +61,7 @@ SUMS = (
 
 def full_sums(be, plan, acc):
     """Every sum of an accumulator, its slices inserted."""
-    for geometry in plan.geometries.values():
-        em.insert_rows(be, plan, geometry, plan.bank(be, geometry, "fine"), *acc.bank_sums[geometry.key], acc)
+    em.insert_banks(be, plan, acc)
     return {name: np.array(getattr(acc, name), float) for name in SUMS}
 
 
