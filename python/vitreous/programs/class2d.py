@@ -83,7 +83,8 @@ def run(options: Options, be, comm) -> Result:
             parts = tell_memory(be, job, options, state, settings)
             if not options.continue_from:
                 state = comm.map(lambda s: initialise(be, job, options, settings, s, source, references), [state])[0]
-            import_plots_early()
+            if comm.rank == 0:  # who writes the report
+                import_plots_early()
             state = iterations(be, comm, job, options, settings, state, source)
         report = write_report(be, job, options, state, parts) if comm.rank == 0 else None
     return Result(state.model.references, state.dataset.particles, state.model, state.dataset, job.dir.root, report)

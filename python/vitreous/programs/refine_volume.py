@@ -96,7 +96,8 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
             parts = tell_memory(be, job, options, state)
             if not options.continue_from:
                 state = comm.map(lambda s: initialise(be, job, options, settings, s, source), [state])[0]
-            import_plots_early()
+            if comm.rank == 0:  # who writes the report
+                import_plots_early()
             state = iterations(be, comm, job, options, settings, state, source, course)
         report = write_report(be, job, options, state, parts) if comm.rank == 0 else None
     maps = state.models[0].references
