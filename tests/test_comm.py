@@ -28,6 +28,7 @@ def test_local_comm_is_the_identity_of_each_verb():
         ({"PMI_SIZE": "4", "PMI_RANK": "1"}, (4, 1)),
         ({"SLURM_STEP_NUM_TASKS": "5", "SLURM_PROCID": "4"}, (5, 4)),
         ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, (1, 0)),  # a batch script that starts one process
+        ({"OMPI_COMM_WORLD_SIZE": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, (1, 0)),  # mpirun -n 1 in a job
         ({"PMI_SIZE": "many"}, (1, 0)),
     ],
 )

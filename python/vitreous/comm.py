@@ -104,8 +104,8 @@ def fair_share(mine: frozenset[int], of_node: Sequence[frozenset[int]]) -> int:
 
 def launched_size(environment=os.environ) -> tuple[int, int, str]:
     """Number of processes that a launcher has started, which of them this is, and the MPI library it needs; (1, 0, "") alone."""
-    for size, rank, library in LAUNCHERS:
-        if environment.get(size, "").isdigit() and int(environment[size]) > 1:
+    for size, rank, library in LAUNCHERS:  # the innermost first: mpirun may itself have been started by srun
+        if environment.get(size, "").isdigit():
             return int(environment[size]), int(environment.get(rank) or 0), library
     return 1, 0, ""
 
