@@ -40,7 +40,7 @@ class Job:
     program : its name, for the log and the line that tells how to go on
     root : start of the output names
     rank : of this process; only rank 0 writes and prints
-    n_on_machine : processes of this job that share the machine's memory
+    n_processes, n_on_machine : processes of this job, and those that share this machine's memory
     verb : 0 is silent
     pipeline_control : folder where RELION_JOB_ABORT_NOW may appear; None = nowhere
     record : text for root_options.toml; None = none is written
@@ -53,13 +53,15 @@ class Job:
         root: str,
         *,
         rank: int = 0,
+        n_processes: int = 1,
         n_on_machine: int = 1,
         verb: int = 1,
         pipeline_control: str | None = None,
         record: str | None = None,
         start: dict[str, Any] | None = None,
     ):
-        self.program, self.rank, self._n_on_machine = program, rank, n_on_machine
+        self.program, self.rank = program, rank
+        self.n_processes, self._n_on_machine = n_processes, n_on_machine
         self.dir = RunDir(root)
         self.progress = Progress(verb) if rank == 0 else Progress(0, err=io.StringIO())
         self.log = EventLog(None)
@@ -75,7 +77,7 @@ class Job:
         removed = self.dir.clean_stale()
         self.log = EventLog(self.dir.log)
         machine = {"host": platform.node(), "python": platform.python_version(), "pid": os.getpid()}
-        command = {"program": self.program, "command": command_line(), "folder": os.getcwd()}
+        command = {"processes": self.n_processes, "program": self.program, "command": command_line(), "folder": os.getcwd()}
         self.log.event("start", **command, **machine, **self._start)
         if removed:
             self.log.event("stale files removed", files=removed)

@@ -37,6 +37,7 @@ def open_job(options: ProgramOptions, comm: Any, **start: Any) -> Job:
         options.PROGRAM,
         options.output,
         rank=comm.rank,
+        n_processes=comm.size,
         n_on_machine=comm.node_size,
         verb=getattr(options, "verb", 1),
         pipeline_control=getattr(options, "pipeline_control", None),

@@ -70,6 +70,7 @@ def open_map_job(options: ProgramOptions, root: str, comm: Any = None, **start: 
         options.PROGRAM,
         root,
         rank=comm.rank if comm else 0,
+        n_processes=comm.size if comm else 1,
         n_on_machine=comm.node_size if comm else 1,
         verb=getattr(options, "verb", 1),
         pipeline_control=getattr(options, "pipeline_control", None),

@@ -296,7 +296,7 @@ def report_fields(
             "command": command_line(),
             "version": f"vitreous {__version__}",
             "arithmetic": f"{be.name}, {be.lib.__name__}",
-            "threads": be.n_threads,
+            "threads": f"{be.n_threads} of each of {job.n_processes} processes" if job.n_processes > 1 else be.n_threads,
             "random seed": options.random_seed,
             "finished": time.strftime("%Y-%m-%d %H:%M"),
         },
