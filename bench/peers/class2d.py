@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,18 +19,16 @@ import files
 import judge
 import machine
 import numpy as np
+import pair
 import simulate
 
 from vitreous.engine.judge import pose_errors, purity
 
-HERE = Path(__file__).parent
 RELION = "relion_refine"
-# name, heading, format, and whether less is better
-COLUMNS = (("wall_s", "wall s", "9.1f"), ("cpu_s", "CPU s", "9.1f"), ("peak_MiB", "peak MiB", "9.0f"),
-           ("resolution_A", "best A", "8.2f"), ("true_resolution_A", "true A", "8.2f"), ("purity", "purity", "7.3f"),
+# key, heading, format
+COLUMNS = (*pair.COSTS, ("resolution_A", "best A", "8.2f"), ("true_resolution_A", "true A", "8.2f"), ("purity", "purity", "7.3f"),
            ("n_classes", "classes", "7.0f"), ("n_views", "views", "6.0f"),
            ("angle_error_deg", "angle deg", "9.2f"), ("shift_error_A", "shift A", "8.2f"))  # fmt: skip
-COSTS = ("wall_s", "cpu_s", "peak_MiB")
 LEGEND = """best A: the program's own estimate for its best class of at least 3 %. true A: median over those classes of
 FRC = 0.5 with the true projection. purity: share of particles whose view is their class's main one. classes: those of
 at least 3 %. views: true views that are the main one of such a class. angle, shift: median error within a class and
@@ -47,20 +43,9 @@ def flags(o) -> list[str]:
 
 
 def programs(o) -> dict[str, list[str]]:
-    """Name -> command of what is here to run; what is not here is said."""
-    found = {}
-    ours = [sys.executable, "-m", "vitreous", "class2d"]
-    if "vitreous" in o.only:
-        if subprocess.run([*ours, "--help"], capture_output=True).returncode == 0:
-            found["vitreous"] = ours
-        else:
-            print("python -m vitreous class2d does not run here: pip install .")
-    if not o.sizes and not o.earlier and "relion" in o.only:
-        if shutil.which(RELION):
-            found["relion"] = [RELION]
-        else:
-            print(f"{RELION} is not on PATH: ours runs alone (apt install relion)")
-    return found
+    """Name -> command of what is here to run."""
+    wanted = [name for name in o.only if name == "vitreous" or not (o.sizes or o.earlier)]
+    return pair.found({"vitreous": [*pair.OURS, "class2d"], "relion": [RELION]}, wanted)
 
 
 def make_set(o, n: int, box: int) -> Path:
@@ -80,16 +65,10 @@ def atoms(o) -> np.ndarray:
 
 
 def run_once(o, name: str, command: list[str], particles: Path, i_run: int) -> dict:
-    """Run one program in the set's folder; its cost, or exit with the end of its log."""
-    out = o.work / f"{name}_{particles.name}_K{o.K}_seed{o.seed}_run{i_run}"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    cost, log = out / "cost.json", out / "log.txt"
-    subprocess.run([sys.executable, "-I", str(HERE / "measure.py"), str(cost), str(log), *command,
-                    "--i", o.i.name if o.i else "particles.star", "--o", str(out / "run"), *flags(o)], cwd=particles)
-    figures = json.loads(cost.read_text()) if cost.exists() else {"rc": 127}
-    if figures.pop("rc") != 0:
-        raise SystemExit(f"{name} failed; its last words ({log}):\n{log.read_text()[-1500:]}")
+    """Run one program in the set's folder; its cost and quality."""
+    out = pair.new_folder(o.work / f"{name}_{particles.name}_K{o.K}_seed{o.seed}_run{i_run}")
+    star = o.i.name if o.i else "particles.star"
+    figures = pair.measured(name, [*command, "--i", star, "--o", str(out / "run"), *flags(o)], particles, out)
     return {"program": name, **figures, **quality(o, particles, out)}
 
 
@@ -106,7 +85,7 @@ def quality(o, particles: Path, out: Path) -> dict:
     occupied = np.flatnonzero(share >= judge.MIN_SHARE)
     own = {"resolution_A": float(estimated_A[occupied].min()), "n_classes": len(occupied)}
     judged = {} if o.i else against_truth(o, particles, out, averages, share, occupied)
-    return {**{key: float("nan") for key, _, _ in COLUMNS if key not in COSTS}, **own, **judged}
+    return {**{key: float("nan") for key, _, _ in COLUMNS[len(pair.COSTS) :]}, **own, **judged}
 
 
 def against_truth(o, particles: Path, out: Path, averages, share, occupied) -> dict:
@@ -128,29 +107,6 @@ def against_truth(o, particles: Path, out: Path, averages, share, occupied) -> d
     return {"true_resolution_A": float(np.median(true_A)), "purity": purity(class_number, view),
             "n_views": len(main_views), "angle_error_deg": float(np.median(angle_deg)),
             "shift_error_A": float(np.median(shift_A))}
-
-
-def table(runs: list[dict]) -> str:
-    """Aligned rows, one per run, and per size the ratio of the medians relion : vitreous."""
-    width = max(len(f"{r['program']} {r['size']}") for r in runs)
-    lines = [" " * width + "  " + "  ".join(f"{head:>{_width(form)}}" for _, head, form in COLUMNS)]
-    for r in runs:
-        cells = [f"{r[key]:{form}}" for key, _, form in COLUMNS]
-        lines.append(f"{r['program'] + ' ' + r['size']:{width}}  " + "  ".join(cells))
-    for size in dict.fromkeys(r["size"] for r in runs):
-        middle = {name: {key: np.median([r[key] for r in runs if (r["program"], r["size"]) == (name, size)])
-                         for key, _, _ in COLUMNS} for name in {r["program"] for r in runs if r["size"] == size}}
-        if {"relion", "vitreous"} <= middle.keys():
-            cells = []
-            for key, _, form in COLUMNS:
-                ours = middle["vitreous"][key]
-                cells.append(f"{middle['relion'][key] / ours if ours else np.nan:{_width(form)}.2f}")
-            lines.append(f"{'relion / ours':{width}}  " + "  ".join(cells))
-    return "\n".join(lines)
-
-
-def _width(form: str) -> int:
-    return int(form.split(".")[0])
 
 
 def main(arguments=None) -> None:
@@ -193,7 +149,7 @@ def main(arguments=None) -> None:
         runs.append({"size": size, **earlier_run(o, particles)})
     if not runs:
         raise SystemExit("nothing to run")
-    print(f"{' '.join(flags(o))}\n{table(runs)}\n{LEGEND}")
+    print(f"{' '.join(flags(o))}\n{pair.table(runs, COLUMNS)}\n{LEGEND}")
     if o.json:
         o.json.write_text(json.dumps({"machine": machine.card(), "flags": flags(o), "runs": runs}, indent=1))
 

@@ -38,7 +38,7 @@ def best_match(average: np.ndarray, view: int, turn_deg: float, n_views: int, at
     best = (-np.inf, None)
     for step in np.arange(-8, 8.5, 1.0):
         xy = atoms_A @ simulate.rotation(rot, tilt, turn_deg + step)[:2].T
-        truth = simulate.project_ft(xy, box, pixel_size_A) * np.exp(-60 / 4 * k2) * (-1.0) ** (kx + ky)
+        truth = simulate.project_ft(xy, box, pixel_size_A) * np.exp(-simulate.B_FACTOR_A2 / 4 * k2) * (-1.0) ** (kx + ky)
         n_up = 4  # quarter pixels
         product = np.zeros((n_up * box, n_up * box // 2 + 1), complex)
         rows = np.fft.fftfreq(box, 1 / box).astype(int)

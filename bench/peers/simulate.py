@@ -21,6 +21,7 @@ import numpy as np
 N_FINE = 4  # grid points per pixel on which atoms are added up: linear splatting then loses under 1 % at Nyquist
 OPENERS = {".xz": lzma.open, ".gz": gzip.open}
 VOLTAGE_KV, CS_MM, AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1
+B_FACTOR_A2 = 60.0  # fall-off of all images, and of the map that they show
 
 
 def read_atoms(path: Path) -> np.ndarray:
@@ -68,6 +69,30 @@ def view_directions(n_views: int) -> np.ndarray:
     return np.stack([np.degrees(np.pi * (1 + 5**0.5) * i) % 360, np.degrees(np.arccos(1 - i / n_views))], 1)
 
 
+def random_directions(rng, n: int) -> np.ndarray:
+    """(n, 2) rot and tilt, degrees, all over the sphere."""
+    return np.stack([rng.uniform(-180, 180, n), np.degrees(np.arccos(rng.uniform(-1, 1, n)))], 1)
+
+
+def density(atoms_A: np.ndarray, box: int, pixel_size_A: float) -> np.ndarray:
+    """(box, box, box) float64 map z, y, x of which the images are projections (an atom counts 1), origin at box//2."""
+    n = 2 * box
+    at = atoms_A[:, ::-1] * 2 / pixel_size_A
+    corner = np.floor(at).astype(int)
+    grid = np.zeros(n**3)
+    for step in np.ndindex(2, 2, 2):
+        weight = np.where(step, at - corner, 1 - (at - corner)).prod(1)
+        z, y, x = ((corner + step) % n).T
+        grid += np.bincount((z * n + y) * n + x, weight, n**3)
+    ft = np.fft.rfftn(grid.reshape(n, n, n))
+    rows = np.fft.fftfreq(box, 1 / box).astype(int)
+    ft = ft[rows][:, rows][:, :, : box // 2 + 1]
+    k = np.stack(np.meshgrid(rows, rows, np.arange(box // 2 + 1), indexing="ij"))
+    ft /= (np.sinc(k / n) ** 2).prod(0)  # of the linear splat
+    ft *= np.exp(-B_FACTOR_A2 / 4 * (k**2).sum(0) / (box * pixel_size_A) ** 2) * (-1.0) ** k.sum(0)
+    return np.fft.irfftn(ft)
+
+
 def frequencies(box: int, pixel_size_A: float):
     """Fourier indices and squared spatial frequency (1/A^2) and azimuth (radians) of an rfft2."""
     kx, ky = np.broadcast_arrays(np.arange(box // 2 + 1)[None], np.fft.fftfreq(box, 1 / box)[:, None])
@@ -105,6 +130,7 @@ def simulate(n: int, box: int, pixel_size_A: float, n_views: int, snr: float, sh
 
     Parameters
     ----------
+    n_views : fixed views; 0 = each particle its own, spread over the sphere
     snr : variance of the signal in the circle of the particle over the variance of the (white) noise
     shift_sd_px : standard deviation of the true origin per axis, px
     diameter_A : of the circle outside which mean and standard deviation are made 0 and 1
@@ -112,12 +138,12 @@ def simulate(n: int, box: int, pixel_size_A: float, n_views: int, snr: float, sh
     Returns
     -------
     images : (n, box, box) float32
-    truth : dict of (n,) arrays under RELION's labels, and "view" (1-based)
+    truth : dict of (n,) arrays under RELION's labels, "view" (1-based), and "amplitude": of an atom in the image
     """
     rng = np.random.default_rng(seed)
     kx, ky, k2, azimuth = frequencies(box, pixel_size_A)
-    view = rng.integers(0, n_views, n)
-    directions = view_directions(n_views)[view]
+    view = rng.integers(0, max(n_views, 1), n)
+    directions = view_directions(n_views)[view] if n_views else random_directions(rng, n)
     u_A = rng.uniform(10000, 25000, n)
     truth = {
         "rlnAngleRot": directions[:, 0], "rlnAngleTilt": directions[:, 1], "rlnAnglePsi": rng.uniform(-180, 180, n),
@@ -129,7 +155,7 @@ def simulate(n: int, box: int, pixel_size_A: float, n_views: int, snr: float, sh
     truth = {label: np.round(values, 6) for label, values in truth.items()}  # as written
     radius = np.hypot(*(np.mgrid[:box, :box] - box // 2))
     inside = radius < diameter_A / (2 * pixel_size_A)
-    falloff = np.exp(-60.0 / 4 * k2) * (-1.0) ** (kx + ky)  # B 60 A^2; puts the origin in pixel box//2
+    falloff = np.exp(-B_FACTOR_A2 / 4 * k2) * (-1.0) ** (kx + ky)  # the sign puts the origin in pixel box//2
     signal = np.empty((n, box, box))
     for i in range(n):
         a = rotation(*(truth[f"rlnAngle{name}"][i] for name in ("Rot", "Tilt", "Psi")))
@@ -138,9 +164,11 @@ def simulate(n: int, box: int, pixel_size_A: float, n_views: int, snr: float, sh
         transfer = ctf(k2, azimuth, *(truth[f"rlnDefocus{name}"][i] for name in ("U", "V", "Angle")))
         signal[i] = np.fft.irfft2(project_ft(atoms_A @ a[:2].T, box, pixel_size_A) * falloff * phase * transfer,
                                   s=(box, box))
-    images = signal * np.sqrt(snr / signal[:, inside].var()) + rng.normal(size=signal.shape)
+    amplitude = np.sqrt(snr / signal[:, inside].var())
+    images = signal * amplitude + rng.normal(size=signal.shape)
     background = images[:, ~inside]
     images = (images - background.mean(1)[:, None, None]) / background.std(1)[:, None, None]
+    truth["amplitude"] = amplitude / background.std(1)
     return images.astype(np.float32), truth
 
 
