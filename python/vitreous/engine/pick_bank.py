@@ -59,7 +59,7 @@ def padded_transforms(references: References, size: WorkSize, pad: float) -> np.
     reach = round_half_away(size.band / 2 * pad)
     n = reach + 3
     ky, kx = np.arange(-n, n + 1), np.arange(n + 1)
-    out = np.stack([transform_at(image, ky, kx, pad * size.full, size.full) for image in references.images])
+    out = transform_at(references.images, ky, kx, pad * size.full, size.full)
     out[:, ky[:, None] ** 2 + kx**2 > reach**2] = 0
     return out
 

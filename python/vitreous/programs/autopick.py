@@ -78,7 +78,7 @@ def run(options: Options, be, comm) -> Result:
             if picker.projections is not None:
                 path = options.folder + "reference_projections.mrcs"
                 write_mrc(path, picker.projections, picker.options.angpix_ref, stack=True)
-        failed = pick_all(job, comm, options, micrographs, picker, todo)
+        failed = pick_all(job, be, comm, options, micrographs, picker, todo)
         record_options(job, picker.options)
         if todo and len(failed) == len(todo):
             name, why = next(iter(failed.items()))
@@ -172,7 +172,9 @@ def clean_stale(options: Options, micrographs: MicrographList) -> None:
                 path.unlink(missing_ok=True)
 
 
-def pick_all(job: Job, comm, options: Options, micrographs: MicrographList, picker, todo: list[int]) -> dict[str, str]:
+def pick_all(
+    job: Job, be, comm, options: Options, micrographs: MicrographList, picker, todo: list[int]
+) -> dict[str, str]:
     """Pick the micrographs ``todo``; returns those that failed, with the reason."""
     mine = list(comm.share(todo))
     failed: dict[str, str] = {}
@@ -189,7 +191,7 @@ def pick_all(job: Job, comm, options: Options, micrographs: MicrographList, pick
 
     with (
         job.progress.bar("Autopicking", len(mine), "micrographs") as bar,
-        ThreadPoolExecutor(picker.n_parallel) as pool,
+        ThreadPoolExecutor(picker.n_parallel, initializer=lambda: be.lib.set_num_threads(picker.n_threads)) as pool,
     ):
         try:
             for name, why, n, seconds in pool.map(one, mine):
