@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from vitreous.io.coordinates import (
 from vitreous.io.micrograph_list import MicrographList, read_micrograph_list
 from vitreous.io.mrc import StackReader, write_mrc
 from vitreous.io.star import Block, write_star
+from vitreous.job.buffers import Buffers
 from vitreous.job.job import Job, command_line
 from vitreous.job.memory import check_memory, peak_bytes
 from vitreous.job.rundir import TEMPORARY
@@ -32,12 +34,37 @@ from vitreous.programs.autopick_maps import MapFiles
 from vitreous.programs.autopick_options import Options
 from vitreous.programs.launch import open_job, record_options
 from vitreous.programs.option_text import value_rows
-from vitreous.report.autopick import AutopickRun, Shown, autopick_report
+from vitreous.report.autopick import AutopickRun, Shown, autopick_report, binned
 
 __all__ = ["Options", "Result", "run"]
 
 MOST_WITH_MAPS = 30  # maps of figures of merit fill a disk
 N_SHOWN = 6  # micrographs in the report
+
+
+def spread(n: int) -> list[int]:
+    """A few of n, evenly spread."""
+    return sorted({int(i) for i in np.linspace(0, n - 1, min(N_SHOWN, n))}) if n else []
+
+
+class Memory:
+    """What is kept from one micrograph to the next.
+
+    Attributes
+    ----------
+    buffers : of micrographs
+    small : micrograph -> itself binned, and the factor, for the report
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self.buffers = Buffers()
+        self.small: dict[str, tuple[np.ndarray, int]] = {}
+        self._wanted = {i: names[i] for i in spread(len(names))}
+
+    def keep_small(self, row: int, image: np.ndarray) -> None:
+        """Keep a micrograph's picture where the report will show it."""
+        if row in self._wanted:
+            self.small[self._wanted[row]] = binned(image)
 
 
 @dataclass(frozen=True)
@@ -78,7 +105,8 @@ def run(options: Options, be, comm) -> Result:
             if picker.projections is not None:
                 path = options.folder + "reference_projections.mrcs"
                 write_mrc(path, picker.projections, picker.options.angpix_ref, stack=True)
-        failed = pick_all(job, be, comm, options, micrographs, picker, todo)
+        memory = Memory(micrographs.names)
+        failed = pick_all(job, be, comm, options, micrographs, picker, todo, memory)
         record_options(job, picker.options)
         if todo and len(failed) == len(todo):
             name, why = next(iter(failed.items()))
@@ -86,7 +114,7 @@ def run(options: Options, be, comm) -> Result:
                 f"{name}: {why}" if len(todo) == 1 else f"all {len(todo)} micrographs failed, the first: {name}: {why}"
             )
         result = (
-            finish(job, picker.options, micrographs, failed, picker, time.monotonic() - began)
+            finish(job, picker.options, micrographs, failed, picker, memory, time.monotonic() - began)
             if comm.rank == 0
             else None
         )
@@ -173,7 +201,7 @@ def clean_stale(options: Options, micrographs: MicrographList) -> None:
 
 
 def pick_all(
-    job: Job, be, comm, options: Options, micrographs: MicrographList, picker, todo: list[int]
+    job: Job, be, comm, options: Options, micrographs: MicrographList, picker, todo: list[int], memory: Memory
 ) -> dict[str, str]:
     """Pick the micrographs ``todo``; returns those that failed, with the reason."""
     mine = list(comm.share(todo))
@@ -184,7 +212,7 @@ def pick_all(
         job.check_abort()
         start = time.monotonic()
         try:
-            n = pick_one(options, micrographs, picker, row)
+            n = pick_one(options, micrographs, picker, row, memory)
             return micrographs.names[row], "", n, time.monotonic() - start
         except InputError as error:
             return micrographs.names[row], str(error), 0, time.monotonic() - start
@@ -237,7 +265,7 @@ def size_of(options: Options, micrographs: MicrographList, nx: int, ny: int):
     )
 
 
-def pick_one(options: Options, micrographs: MicrographList, picker, row: int) -> int:
+def pick_one(options: Options, micrographs: MicrographList, picker, row: int, memory: Memory) -> int:
     """Pick one micrograph and write what was found; returns the number of picks."""
     name = micrographs.names[row]
     path = coordinate_path(options.folder, name, options.suffix)
@@ -248,13 +276,20 @@ def pick_one(options: Options, micrographs: MicrographList, picker, row: int) ->
             raise InputError(f"{name}: has {reader.n_sections} sections, expected one micrograph; sum the movie first")
         ny, nx = reader.shape
         size = size_of(options, micrographs, nx, ny)
-        image = None if options.read_fom_maps else reader.read([1])[0]
-    picks = picker.read(maps, size) if image is None else picker.pick(image, row, size, maps)
+        image = None if options.read_fom_maps else reader.read([1], memory.buffers.take((1, ny, nx)))
+    if image is None:
+        picks = picker.read(maps, size)
+    else:
+        picks = picker.pick(image[0], row, size, maps)
+        memory.keep_small(row, image[0])
+        memory.buffers.give_back(image)
     write_coordinates(path, picker.columns(picks))
     return len(picks)
 
 
-def finish(job: Job, options: Options, micrographs: MicrographList, failed, picker, seconds: float) -> Result:
+def finish(
+    job: Job, options: Options, micrographs: MicrographList, failed, picker, memory: Memory, seconds: float
+) -> Result:
     """Lists, summary, report and the last lines, from all coordinate files that are there."""
     paths = {name: coordinate_path(options.folder, name, options.suffix) for name in micrographs.names}
     paths = {name: path for name, path in paths.items() if path.exists() and name not in failed}
@@ -276,7 +311,7 @@ def finish(job: Job, options: Options, micrographs: MicrographList, failed, pick
     )
     page = autopick_report(AutopickRun(
         title=f"Picks: {options.folder}", option_rows=list(value_rows(options)), names=list(paths), counts=counts, foms=foms,
-        failed=failed, shown=shown(picker, tables, micrographs), facts=picker.facts(), machine={
+        failed=failed, shown=shown(picker, tables, micrographs, memory), facts=picker.facts(), machine={
             "command": command_line(), "version": __version__, "seconds": round(seconds, 1),
             "peak memory, GB": round(peak_bytes() / 2**30, 2)},
     ))  # fmt: skip
@@ -285,32 +320,21 @@ def finish(job: Job, options: Options, micrographs: MicrographList, failed, pick
     return Result(paths, counts, means, failed, job.dir.report)
 
 
-def shown(picker, tables: dict[str, Any], micrographs: MicrographList) -> list[Shown]:
+def shown(picker, tables: dict[str, Any], micrographs: MicrographList, memory: Memory) -> list[Shown]:
     """A few micrographs spread over the list, with their picks."""
-    names = [name for name, table in tables.items()]
-    chosen = (
-        [names[i] for i in sorted(set(np.linspace(0, len(names) - 1, min(N_SHOWN, len(names))).astype(int)))]
-        if names
-        else []
-    )
+    names = list(tables)
+    chosen = [names[i] for i in spread(len(names))]
     out = []
     for name in chosen:
-        try:
-            with StackReader(name) as reader:
-                image = reader.read([1])[0]
-        except InputError:
-            continue
+        small = memory.small.get(name)
+        if small is None:  # picked by an earlier run, or elsewhere
+            try:
+                with StackReader(name) as reader:
+                    small = binned(reader.read([1])[0])
+            except InputError:
+                continue
         table = tables[name]
         fom = np.asarray(table.get("rlnAutopickFigureOfMerit", np.zeros(table.n_rows)), float)
-        out.append(
-            Shown(
-                name,
-                image,
-                table["rlnCoordinateX"],
-                table["rlnCoordinateY"],
-                fom,
-                picker.diameter_A / micrographs.pixel_size_A,
-                micrographs.pixel_size_A,
-            )
-        )
+        diameter_px = picker.diameter_A / micrographs.pixel_size_A
+        out.append(Shown(name, *small, table["rlnCoordinateX"], table["rlnCoordinateY"], fom, diameter_px))
     return out
