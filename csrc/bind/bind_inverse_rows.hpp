@@ -4,11 +4,11 @@
 
 namespace vitreous {
 template <class Dev> void bind_inverse_rows(py::module_ &m, Dev dev) {
-  m.def("inverse_rows", [dev](py::object half, idx first, py::object out) {
-    const auto h = view<Dev, const float, 4>(half, "half");
+  m.def("inverse_rows", [dev](py::object half, idx n_k, idx first, py::object out) {
+    const auto h = view<Dev, const float, 5>(half, "half");
     const auto o = view<Dev, float, 3>(out, "out");
     py::gil_scoped_release nogil;
-    inverse_rows(dev, h, first, o);
+    inverse_rows(dev, h, n_k, first, o);
   });
 }
 }  // namespace vitreous

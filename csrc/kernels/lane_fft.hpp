@@ -1,4 +1,4 @@
-// Complex Fourier transforms of any length, 16 sequences at a time: one in each lane of a vector.
+// Complex Fourier transforms of any length, as many sequences at a time as a vector has lanes.
 //   y_k = sum_j x_j exp(sign 2 pi i j k / n), not normalised.
 // A length is split into its factors 4, 2, 3, 5 and larger primes p; with M = n / p and x_{i + M j}, i < M, j < p,
 //   y_{p m + q} = sum_i [ w_n^{i q} sum_j x_{i + M j} w_p^{j q} ] w_M^{i m},    w_n = exp(sign 2 pi i / n):
@@ -6,6 +6,7 @@
 // (Stockham's sorting passes). A factor p costs O(n p), so a length with a prime of some hundreds is slow.
 #pragma once
 #include <cmath>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -13,8 +14,36 @@
 
 namespace vitreous {
 
-constexpr idx kLanes = 16;
+#ifdef __AVX512F__
+constexpr int kLanes = 16;
+#else
+constexpr int kLanes = 8;  // wider vectors would live in memory
+#endif
 typedef float Lanes __attribute__((vector_size(4 * kLanes)));
+
+// The first `count` numbers at `from`; the other lanes are 0.
+inline Lanes load(const float *from, idx count = kLanes) {
+  Lanes v{};
+  std::memcpy(&v, from, sizeof(float) * size_t(count < kLanes ? count : kLanes));
+  return v;
+}
+inline void store(float *to, Lanes v, idx count = kLanes) {
+  std::memcpy(to, &v, sizeof(float) * size_t(count < kLanes ? count : kLanes));
+}
+
+// Lane l of a and b's lane l ^ S: where bit S of l is set b's, otherwise a's; and the other way round.
+template <int S, int... L> inline void exchange(Lanes &a, Lanes &b, std::integer_sequence<int, L...>) {
+  const Lanes low = __builtin_shufflevector(a, b, (L & S ? kLanes + (L ^ S) : L)...);
+  b = __builtin_shufflevector(a, b, (L & S ? kLanes + L : L ^ S)...);
+  a = low;
+}
+template <int S> inline void exchange_rows(Lanes *v) {
+  for (int i = 0; i < kLanes; ++i)
+    if (!(i & S)) exchange<S>(v[i], v[i | S], std::make_integer_sequence<int, kLanes>());
+  if constexpr (2 * S < kLanes) exchange_rows<2 * S>(v);
+}
+// v[i][l] becomes v[l][i].
+inline void transpose(Lanes v[kLanes]) { exchange_rows<1>(v); }
 
 struct LaneComplex {
   Lanes re, im;

@@ -42,44 +42,52 @@ struct Half {
 };
 
 // Two real sequences a + i b were transformed as one, z: their transforms are (z_k +- conj z_{n-k}) / 2, / 2i for b.
-void split(const LaneComplex *z, idx n, idx columns, const idx *to_a, const idx *to_b, idx lanes, Half &half) {
-  for (idx k = 0; k < columns; ++k) {
-    const LaneComplex &p = z[k], &m = z[k ? n - k : 0];
-    const LaneComplex a{0.5f * (p.re + m.re), 0.5f * (p.im - m.im)}, b{0.5f * (p.im + m.im), 0.5f * (m.re - p.re)};
-    for (idx l = 0; l < lanes; ++l) {
-      half.re[size_t(to_a[l] + k)] = a.re[l], half.im[size_t(to_a[l] + k)] = a.im[l];
-      if (to_b[l] >= 0) half.re[size_t(to_b[l] + k)] = b.re[l], half.im[size_t(to_b[l] + k)] = b.im[l];
+// to_a, to_b: where the rows of each lane go; -1 = nowhere.
+void split(const LaneComplex *z, idx n, idx columns, const idx *to_a, const idx *to_b, Half &half) {
+  Lanes ar[kLanes], ai[kLanes], br[kLanes], bi[kLanes];
+  for (idx k0 = 0; k0 < columns; k0 += kLanes) {
+    for (idx i = 0; i < kLanes; ++i) {
+      const idx k = std::min(k0 + i, columns - 1);
+      const LaneComplex &p = z[k], &m = z[k ? n - k : 0];
+      ar[i] = 0.5f * (p.re + m.re), ai[i] = 0.5f * (p.im - m.im);
+      br[i] = 0.5f * (p.im + m.im), bi[i] = 0.5f * (m.re - p.re);
+    }
+    transpose(ar), transpose(ai), transpose(br), transpose(bi);
+    for (idx l = 0; l < kLanes; ++l) {
+      if (to_a[l] >= 0) store(&half.re[size_t(to_a[l] + k0)], ar[l]), store(&half.im[size_t(to_a[l] + k0)], ai[l]);
+      if (to_b[l] >= 0) store(&half.re[size_t(to_b[l] + k0)], br[l]), store(&half.im[size_t(to_b[l] + k0)], bi[l]);
     }
   }
 }
 
 // Line t holds the rows 2t and 2t + 1 of the image, or its row t and the squares of it.
 void transform_rows(const Square &square, idx planes, idx columns, const LaneFft &fft, Half &half) {
-  const idx n = square.n, lines = planes == 2 ? n : (n + 1) / 2;
+  const idx n = square.n, lines = planes == 2 ? n : (n + 1) / 2, padded = (n + kLanes - 1) / kLanes * kLanes;
 #pragma omp parallel
   {
-    std::vector<LaneComplex> x(static_cast<size_t>(n)), spare(x.size());
-    std::vector<float> rows(size_t(2 * kLanes * n));
+    std::vector<LaneComplex> x(static_cast<size_t>(padded)), spare(x.size());
+    std::vector<float> rows(size_t(2 * kLanes * padded));
 #pragma omp for schedule(dynamic)
     for (idx t0 = 0; t0 < lines; t0 += kLanes) {
-      const idx lanes = std::min(kLanes, lines - t0);
       idx to_a[kLanes], to_b[kLanes];
-      std::fill(rows.begin(), rows.end(), 0.f);
-      for (idx l = 0; l < lanes; ++l) {
+      for (idx l = 0; l < kLanes; ++l) {
         const idx y = planes == 2 ? t0 + l : 2 * (t0 + l);
-        float *a = &rows[size_t(l * n)], *b = &rows[size_t((kLanes + l) * n)];
-        to_a[l] = half.at(0, y), to_b[l] = planes == 2 ? half.at(1, y) : y + 1 < n ? half.at(0, y + 1) : -1;
-        square.row(y, a);
+        float *a = &rows[size_t(l * padded)], *b = &rows[size_t((kLanes + l) * padded)];
+        to_a[l] = y < n ? half.at(0, y) : -1;
+        to_b[l] = y >= n ? -1 : planes == 2 ? half.at(1, y) : y + 1 < n ? half.at(0, y + 1) : -1;
+        if (to_a[l] >= 0) square.row(y, a);
         if (planes == 2) std::transform(a, a + n, b, [](float v) { return v * v; });
-        else if (y + 1 < n) square.row(y + 1, b);
+        else if (to_b[l] >= 0) square.row(y + 1, b);
+        else std::fill(b, b + n, 0.f);
       }
-      for (idx k0 = 0; k0 < n; k0 += kLanes)  // a block at a time stays in the cache
+      Lanes re[kLanes], im[kLanes];
+      for (idx k0 = 0; k0 < padded; k0 += kLanes) {
         for (idx l = 0; l < kLanes; ++l)
-          for (idx k = k0; k < std::min(k0 + kLanes, n); ++k) {
-            x[size_t(k)].re[l] = rows[size_t(l * n + k)];
-            x[size_t(k)].im[l] = rows[size_t((kLanes + l) * n + k)];
-          }
-      split(fft.run(x.data(), spare.data()), n, columns, to_a, to_b, lanes, half);
+          re[l] = load(&rows[size_t(l * padded + k0)]), im[l] = load(&rows[size_t((kLanes + l) * padded + k0)]);
+        transpose(re), transpose(im);
+        for (idx i = 0; i < kLanes; ++i) x[size_t(k0 + i)] = {re[i], im[i]};
+      }
+      split(fft.run(x.data(), spare.data()), n, columns, to_a, to_b, half);
     }
   }
 }
@@ -92,12 +100,11 @@ void transform_columns(const Half &half, const LaneFft &fft, View<c64, 3> out) {
     std::vector<LaneComplex> x(static_cast<size_t>(n)), spare(x.size());
 #pragma omp for schedule(dynamic)
     for (idx g = 0; g < groups * out.shape[0]; ++g) {
-      const idx plane = g / groups, first = g % groups * kLanes, lanes = std::min(kLanes, columns - first);
-      for (idx y = 0; y < n; ++y)
-        for (idx l = 0; l < kLanes; ++l) {
-          x[size_t(y)].re[l] = half.re[size_t(half.at(plane, y) + first + l)];
-          x[size_t(y)].im[l] = half.im[size_t(half.at(plane, y) + first + l)];
-        }
+      const idx plane = g / groups, first = g % groups * kLanes, lanes = std::min(idx(kLanes), columns - first);
+      for (idx y = 0; y < n; ++y) {
+        const size_t at = size_t(half.at(plane, y) + first);
+        x[size_t(y)] = {load(&half.re[at]), load(&half.im[at])};
+      }
       const LaneComplex *z = fft.run(x.data(), spare.data());
       for (idx r = 0; r < side; ++r) {
         const LaneComplex &v = z[r <= side / 2 ? r : n - side + r];

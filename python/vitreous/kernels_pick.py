@@ -6,6 +6,8 @@ import numpy as np
 
 from vitreous.kernels import _check
 
+COLUMN_BLOCK = 16  # columns of a half-transformed map that lie together
+
 
 def pick_best(be, basis, coefficients, start, n_even=None, best=None, which=None):
     """For every pixel and reference the best of the reference's templates.
@@ -81,16 +83,16 @@ def inverse_columns(be, ft, gain, n_out, n_even=None, out=None):
     gain : (m, h, h//2 + 1) float32          filters: the first n_even are real, the others stand for imaginary ones
     n_out : side of the maps, at least h
     n_even : int or None                     None: all are real
-    out : (m, n_out, 2, h//2 + 1) float32 or None
+    out : result to write into, or None
 
     Returns
     -------
-    (m, n_out, 2, h//2 + 1) float32          real parts, imaginary parts
+    (m, n_block, n_out, 2, 16) float32       real parts, imaginary parts; columns kx in blocks of 16
 
     Raises  ValueError: shapes disagree, or h > n_out.     Cost: about 5 h/2 n_out log2(n_out) flop for each map
     """
     m, h = gain.shape[0], ft.shape[0]
-    shape = (m, n_out, 2, h // 2 + 1)
+    shape = (m, -(-(h // 2 + 1) // COLUMN_BLOCK), n_out, 2, COLUMN_BLOCK)
     out = be.empty(shape, np.float32) if out is None else out
     _check("inverse_columns", ft=(ft, (h, h // 2 + 1)), gain=(gain, (m, h, h // 2 + 1)), out=(out, shape))
     if h > n_out:
@@ -99,12 +101,13 @@ def inverse_columns(be, ft, gain, n_out, n_even=None, out=None):
     return out
 
 
-def inverse_rows(be, half, n_out, first=0, rows=None, out=None):
+def inverse_rows(be, half, n_k, n_out, first=0, rows=None, out=None):
     """Rows of real maps from what ``inverse_columns`` makes.
 
     Parameters
     ----------
-    half : (m, n_rows, 2, n_k) float32
+    half : (m, n_block, n_rows, 2, 16) float32
+    n_k : columns of the transform, h//2 + 1
     n_out : length of a row, at least 2 (n_k - 1)
     first, rows : which rows; None: all from the first on
     out : (m, rows, n_out) float32 or None
@@ -116,16 +119,17 @@ def inverse_rows(be, half, n_out, first=0, rows=None, out=None):
     Raises  ValueError: shapes disagree, or there are no such rows.
     Cost: about 2.5 rows n_out log2(n_out) flop for each map
     """
-    m, n_rows, _, n_k = half.shape
+    m, _, n_rows = half.shape[:3]
     rows = n_rows - first if rows is None else rows
     out = be.empty((m, rows, n_out), np.float32) if out is None else out
-    _check("inverse_rows", half=(half, (m, n_rows, 2, n_k)), out=(out, (m, rows, n_out)))
-    if not (first >= 0 and first + rows <= n_rows) or 2 * (n_k - 1) > n_out:
+    n_block = -(-n_k // COLUMN_BLOCK)
+    _check("inverse_rows", half=(half, (m, n_block, n_rows, 2, COLUMN_BLOCK)), out=(out, (m, rows, n_out)))
+    if first < 0 or first + rows > n_rows or 2 * (n_k - 1) > n_out:
         raise ValueError(
             f"inverse_rows: rows {first} to {first + rows} of {n_rows}, {n_k} frequencies for {n_out} px; expected rows "
             f"that are there and at most {n_out // 2 + 1} frequencies"
         )
-    be.lib.inverse_rows(half, first, out)
+    be.lib.inverse_rows(half, n_k, first, out)
     return out
 
 
@@ -149,3 +153,8 @@ def thin_peaks(be, points, fom, link, distance):
     _check("thin_peaks", points=(points, (len(fom), 2)))
     be.lib.thin_peaks(points, np.argsort(-fom, kind="stable"), link, distance, kept)
     return kept.astype(bool)
+
+
+def inverse_maps(be, ft, gain, n_out):
+    """(m, n_out, n_out) float32 real maps of a transform under many filters: columns, then rows."""
+    return inverse_rows(be, inverse_columns(be, ft, gain, n_out), ft.shape[1], n_out)

@@ -6,7 +6,7 @@ import numpy as np
 
 from vitreous.engine.pick_size import WorkSize
 from vitreous.errors import InputError
-from vitreous.kernels_pick import inverse_columns, inverse_rows, lowest_frequencies
+from vitreous.kernels_pick import inverse_maps, lowest_frequencies
 
 NOISE_STREAM = 0x7069636B  # keeps these random numbers apart from others of the same seed
 ROWS_AT_ONCE = 64
@@ -75,5 +75,5 @@ def transforms(
     if highpass is None:
         return lowest_frequencies(be, image, around, corner, full, n, **normal, squared=squared)
     ft = lowest_frequencies(be, image, around, corner, full, full, **normal)[0]
-    square = inverse_rows(be, inverse_columns(be, ft, highpass[None], full), full)[0]
+    square = inverse_maps(be, ft, highpass[None], full)[0]
     return lowest_frequencies(be, square, around[:0], (0, 0), full, n, squared=squared)

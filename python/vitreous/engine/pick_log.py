@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vitreous.engine.pick_size import WorkSize, crop, frequencies, round_half_away
-from vitreous.kernels_pick import inverse_columns, inverse_rows, pick_best
+from vitreous.kernels_pick import inverse_maps, pick_best
 
 MAPS_BYTES = 64 << 20  # of the diameters' maps at a time
 CHUNK = 4096  # candidates looked through at a time
@@ -96,7 +96,7 @@ def log_maps(be, ft: np.ndarray, gains: np.ndarray, size: WorkSize) -> np.ndarra
     ft : (work, work//2 + 1) complex64 of the micrograph
     gains : from ``log_gains``
     """
-    return inverse_rows(be, inverse_columns(be, ft, gains, size.work), size.work)
+    return inverse_maps(be, ft, gains, size.work)
 
 
 def best_response(be, parts: Iterable[tuple[Sequence[float], np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 from vitreous.engine.pick_bank import Bank
 from vitreous.engine.pick_references import References, centre_of_inverse, transform_at
 from vitreous.engine.pick_size import WorkSize, crop, frequencies, round_half_away
-from vitreous.kernels_pick import inverse_columns, inverse_rows, pick_best
+from vitreous.kernels_pick import COLUMN_BLOCK, inverse_columns, inverse_maps, inverse_rows, pick_best
 
 TILE_BYTES = 6 << 20  # of correlation maps at a time: they stay in the cache until they are reduced
 ROWS = 32  # that inverse_rows transforms at a time
@@ -70,7 +70,7 @@ def surroundings(be, fts: np.ndarray, kernel: np.ndarray, n_outside: int, size: 
     """
     scale = np.float32(size.full**2 / n_outside)
     one = np.ones((1, *kernel.shape), np.float32)
-    mean, squares = (inverse_rows(be, inverse_columns(be, ft * kernel, one, size.work), size.work)[0] for ft in fts)
+    mean, squares = (inverse_maps(be, ft * kernel, one, size.work)[0] for ft in fts)
     mean *= scale
     variance = squares * scale - mean**2
     return Surroundings(mean, np.sqrt(np.where(variance > LEAST_VARIANCE, variance, np.float32(1))))
@@ -103,7 +103,7 @@ def expected(
 
 def half_buffer(bank: Bank, size: WorkSize) -> np.ndarray:
     """Room for the half-transformed basis maps, to be used for one micrograph after the other."""
-    return np.empty((len(bank.basis), size.work, 2, bank.basis.shape[2]), np.float32)
+    return np.empty((len(bank.basis), -(-bank.basis.shape[2] // COLUMN_BLOCK), size.work, 2, COLUMN_BLOCK), np.float32)
 
 
 def correlate(
@@ -129,7 +129,7 @@ def correlate(
     room = np.empty((len(half), step, work), np.float32)
     for y in range(0, work, step):
         rows = min(step, work - y)
-        maps = inverse_rows(be, half, work, y, rows, room if rows == step else None)
+        maps = inverse_rows(be, half, ft.shape[1], work, y, rows, room if rows == step else None)
         found = pick_best(be, maps.reshape(len(maps), -1), bank.coefficients, bank.start,
                           bank.n_even if bank.turns else None)  # fmt: skip
         best[:, y : y + rows], which[:, y : y + rows] = (a.reshape(n_ref, -1, work) for a in found)

@@ -12,7 +12,6 @@ from vitreous.engine.pick_bank import Bank, angles_deg, make_bank
 from vitreous.engine.pick_ctf import ctf_table
 from vitreous.engine.pick_image import transforms
 from vitreous.engine.pick_log import Picks
-from vitreous.engine.pick_map import map_references
 from vitreous.engine.pick_peaks import PeakSettings, find_peaks
 from vitreous.engine.pick_references import gaussian_blob, masked, own_diameter_px, rescaled
 from vitreous.engine.pick_size import WorkSize, round_half_away
@@ -71,6 +70,8 @@ class TemplatePicker:
     def _files(self, options, pixel_A):
         images, header_A = read_pick_references(options.ref)
         if is_volume(options.ref):
+            from vitreous.engine.pick_map import map_references  # imports much that others do without
+
             images = map_references(self.be, images, options.healpix_order, options.sym, int(options.pad))
             self.projections = images
         if options.angpix_ref:
