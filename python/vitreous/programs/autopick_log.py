@@ -14,9 +14,11 @@ from vitreous.io.micrograph_list import MicrographList
 from vitreous.programs.autopick_maps import MapFiles
 from vitreous.programs.autopick_options import Options
 
+MOST_PARALLEL = 8  # micrographs; each takes up to 0.5 GB, and more of them would wait for the disk
+
 
 class LogPicker:
-    """Finds blobs; micrographs go to threads one by one.
+    """Finds blobs, in several micrographs at a time.
 
     Attributes
     ----------
@@ -28,7 +30,8 @@ class LogPicker:
         self.be, self.options, self.micrographs = be, options, micrographs
         self.notes: list[str] = []
         self.projections = None
-        self.n_parallel, self.n_threads = be.n_threads, 1
+        self.n_parallel = min(be.n_threads, MOST_PARALLEL)
+        self.n_threads = -(-be.n_threads // self.n_parallel)
         self._lock, self._filters = threading.Lock(), (None, np.zeros(0))
         self.diameter_A = (options.LoG_diam_min + options.LoG_diam_max) / 2
         self.settings = pick_log.LogSettings(

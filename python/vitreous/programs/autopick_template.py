@@ -118,7 +118,7 @@ class TemplatePicker:
         if self.options.read_fom_maps:
             n_basis = 0
         return {
-            "micrographs and their transforms": 20 * size.full**2,
+            "micrographs": 4 * size.full**2 + 4 * size.nx * size.ny * (self.n_parallel - 1) + 8 * size.full * size.work,
             "basis images": 4 * n_basis * n * (n // 2 + 1),
             "basis maps": 8 * n_basis * size.work * (n // 2 + 1) + 2 * engine.TILE_BYTES,
             "figures of merit": (8 * len(self.references.images) + 24) * size.work**2,
