@@ -153,6 +153,8 @@ def check(options: Options) -> None:
         raise InputError(
             "--write_fom_maps, --read_fom_maps: found both, expected one; leave out the one you do not mean"
         )
+    if options.keep_best_of_pairs not in (None, "yes", "no"):
+        raise InputError(f"--keep_best_of_pairs: found {options.keep_best_of_pairs}, expected yes or no; give one of them")
     if not options.pickname or "/" in options.pickname:
         raise InputError(f"--pickname: found {options.pickname!r}, expected a word without a slash; give one")
 

@@ -50,10 +50,16 @@ class TemplatePicker:
         if options.min_distance is None:
             half = self.references.box * pixel_A / 2
             self.options = options = options.derive("half the side of the references", min_distance=half)
+        if options.keep_best_of_pairs is None:
+            self.options = options = (
+                options.derive("no map", keep_best_of_pairs="no")
+                if self.projections is None
+                else options.derive("several views of one map", keep_best_of_pairs="yes")
+            )
         self.peaks = PeakSettings(
             options.threshold, round_half_away(options.min_distance / pixel_A), self.references.radius_px,
             options.skip_side + self.references.box // 2, options.max_stddev_noise or -1.0, options.min_avg_noise,
-            options.keep_best_of_pairs,
+            options.keep_best_of_pairs == "yes",
         )  # fmt: skip
 
     def _gauss(self, options, pixel_A):
