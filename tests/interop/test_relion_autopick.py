@@ -9,11 +9,12 @@ import pytest
 from relion_case import relion
 
 sys.path.append(str(Path(__file__).parents[1] / "programs"))
-from picking_case import write_case
+from picking_case import write_case, write_table
 
 from vitreous import backend
 from vitreous.comm import LocalComm
 from vitreous.io.coordinates import read_coordinates
+from vitreous.io.mrc import write_mrc
 from vitreous.io.spider import read_spider, write_spider
 from vitreous.programs import autopick
 from vitreous.programs.option_parser import parse
@@ -62,13 +63,28 @@ def test_log_picks_are_relions(case, monkeypatch, words):
         np.testing.assert_allclose(b, a, atol=FOM_TOLERANCE)
 
 
-def expected_ratio(prefix, i_ref):
-    return read_spider(f"{prefix}_ref{i_ref:06d}._bestCCF.spi")[1]
+def test_log_picks_of_blobs_are_at_their_places_and_relions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    truth = np.array([(x, y) for x in range(60, 500, 80) for y in range(60, 500, 80)]) + rng.integers(-15, 16, (36, 2))
+    y, x = np.mgrid[:512, :512]
+    blobs = sum(np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 7.0**2)) for cx, cy in truth)
+    Path("M").mkdir()
+    write_mrc("M/mic1.mrc", (100 - 20 * blobs + 2 * rng.normal(size=(512, 512))).astype(np.float32), 5.0, stack=False)
+    write_table(tmp_path / "mics.star", ["M/mic1.mrc"])
+    words = f"{LOG} --shrink 1 --LoG_adjust_threshold 1.5".replace("90", "100").replace("110", "140")
+    relion("relion_autopick", *f"{words} --odir R/".split(), folder=tmp_path)
+    ours(words, "P")
+    a, b = picks("R", 1), picks("P", 1)
+    np.testing.assert_allclose(b, a, atol=FOM_TOLERANCE)
+    assert len(b) == len(truth)
+    assert np.hypot(*(b[:, None, :2] - truth[None]).transpose(2, 0, 1)).min(0).max() < 1
 
 
 @pytest.mark.parametrize(
     "words",
-    ["--shrink 0 --lowpass 20", "--shrink 1 --lowpass 20 --ctf", "--shrink 0.6 --lowpass 20 --ctf --ctf_intact_first_peak",
+    ["--shrink 0 --lowpass 20", "--shrink 0 --lowpass 20 --ctf",
+     "--shrink 1 --lowpass 20 --ctf", "--shrink 0.6 --lowpass 20 --ctf --ctf_intact_first_peak",
      "--shrink 0 --lowpass 16 --highpass 200 --particle_diameter 90", "--shrink 1 --max_stddev_noise 1.05 --min_avg_noise -0.4"],
 )  # fmt: skip
 def test_template_maps_and_picks_are_relions(case, monkeypatch, words):

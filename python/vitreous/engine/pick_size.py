@@ -119,8 +119,8 @@ def work_size(
         )
     if target < 16:
         raise InputError(
-            f"--shrink {shrink:g}, --lowpass: leave maps of {target} px, expected at least 16; check the pixel size "
-            f"({pixel_size_A:g} A) and give less of both"
+            f"--shrink {shrink:g}, --lowpass: leave maps of {target} px of micrographs of {nx} x {ny} px of "
+            f"{pixel_size_A:g} A, expected at least 16; check the pixel size, and give less of both"
         )
     work = good_size(target, full) if optimise else target
     work -= work % 2

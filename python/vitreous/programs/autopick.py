@@ -32,7 +32,7 @@ from vitreous.job.memory import check_memory, peak_bytes
 from vitreous.job.rundir import TEMPORARY
 from vitreous.programs.autopick_maps import MapFiles
 from vitreous.programs.autopick_options import Options
-from vitreous.programs.launch import open_job, record_options
+from vitreous.programs.launch import open_job, record_options, with_unfinished
 from vitreous.programs.option_text import value_rows
 from vitreous.report.autopick import AutopickRun, Shown, autopick_report, binned
 
@@ -94,6 +94,7 @@ def run(options: Options, be, comm) -> Result:
         options = options.derive("from the clock", random_seed=secrets.randbelow(2**31 - 1))
     with open_job(options, comm, backend=be.name, threads=be.n_threads) as job:
         began = time.monotonic()
+        job.how_to_continue = with_unfinished
         micrographs = read_micrograph_list(options.micrographs, options.angpix, options.ctf or options.LoG_use_ctf)
         warn_pixel_size(job, options, micrographs)
         picker = make_picker(be, options, micrographs)
@@ -308,6 +309,8 @@ def finish(
         write_star(options.folder + "summary.star", [Block("", columns=columns)])
     job.progress.line(f" Total number of particles from {len(paths)} micrographs is {counts.sum()}")
     job.progress.line(f" i.e. on average there were {counts.mean() if len(counts) else 0:.0f} particles per micrograph")
+    if failed:
+        job.progress.line(f" {len(failed)} micrographs could not be picked (see the warnings); the others are done")
     job.log.event(
         "picks", n_micrographs=len(paths), n_picks=int(counts.sum()), n_failed=len(failed), seconds=round(seconds, 3)
     )

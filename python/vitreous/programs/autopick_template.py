@@ -146,6 +146,11 @@ class TemplatePicker:
 
     def pick(self, image: np.ndarray, row: int, size: WorkSize, maps: MapFiles) -> Picks:
         """Picks of one micrograph (ny, nx)."""
+        if self.references.box > min(size.nx, size.ny):
+            raise InputError(
+                f"is {size.nx} x {size.ny} px, expected at least the references' box of {self.references.box} px; check "
+                "--angpix_ref, or take it from the list"
+            )
         with self._lock:  # one at a time; another one is read, or its peaks sought, meanwhile
             foms, psis, around = self._correlate(image, row, size, maps)
         return find_peaks(self.be, foms, psis, around.mean, around.sd, size, self.peaks)
