@@ -20,8 +20,9 @@ def test_ticks_are_round_numbers_within(low, high, expected):
     np.testing.assert_allclose(charts.ticks(low, high), expected, atol=1e-12)
 
 
-def test_ticks_of_counts_are_whole():
+def test_ticks_of_counts_are_whole_and_begin_with_0():
     assert charts.ticks(1, 3, whole=True).tolist() == [1, 2, 3]
+    assert charts.text_of(charts.ticks(0, 1.05, 4, whole=True)) == ["0", "1"]
 
 
 def test_numbers_have_the_digits_that_their_steps_need():

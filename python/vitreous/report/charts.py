@@ -22,7 +22,8 @@ def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> np.nda
     raw = max((high - low) / most, 1 if whole else 1e-300)
     power = 10.0 ** np.floor(np.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
-    return step * np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1)
+    first = np.ceil(low / step - 1e-9) + 0.0  # no -0
+    return step * np.arange(first, np.floor(high / step + 1e-9) + 1)
 
 
 def text_of(values: np.ndarray) -> list[str]:
@@ -48,9 +49,9 @@ class Axes:
     def y(self, value):
         return HEIGHT - BOTTOM - np.asarray(value, float) / self.y_high * (HEIGHT - TOP - BOTTOM)
 
-    def draw(self, body: str, title: str, x_label: str, y_label: str, whole_x: bool = False) -> str:
+    def draw(self, body: str, title: str, x_label: str, y_label: str, whole_x: bool = False, whole_y: bool = False) -> str:
         """The drawing as an <svg> element; ``body`` is between grid and frame."""
-        across, up = ticks(self.x_low, self.x_high, whole=whole_x), ticks(0, self.y_high, 4)
+        across, up = ticks(self.x_low, self.x_high, whole=whole_x), ticks(0, self.y_high, 4, whole_y)
         base, middle = HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
         grid = "".join(f"M{x:.1f} {TOP}V{base}" for x in self.x(across))
         grid += "".join(f"M{LEFT} {y:.1f}H{WIDTH - RIGHT}" for y in self.y(up))
@@ -78,7 +79,7 @@ def histogram(values, label: str, y_label: str = "particles", n_bins: int = 40) 
     tops, sides = axes.y(counts), axes.x(edges)
     steps = "".join(f"V{y:.1f}H{x:.1f}" for y, x in zip(tops, sides[1:]))
     body = f'<path d="M{sides[0]:.1f} {axes.y(0):.1f}{steps}V{axes.y(0):.1f}Z" fill="{ACCENT}" fill-opacity="0.85"/>'
-    return axes.draw(body, label, label, y_label)
+    return axes.draw(body, label, "", y_label, whole_y=True)
 
 
 def series(values, label: str, x_label: str) -> str:
@@ -90,4 +91,4 @@ def series(values, label: str, x_label: str) -> str:
     body = f'<polyline points="{points}" fill="none" stroke="{ACCENT}" stroke-width="1.4" stroke-linejoin="round"/>'
     if len(values) <= 60:
         body += "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{ACCENT}"/>' for x, y in zip(xs, ys))
-    return axes.draw(body, label, x_label, "", whole_x=True)
+    return axes.draw(body, label, x_label, "", whole_x=True, whole_y=True)
