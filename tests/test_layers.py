@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "python" / "vitreous"
 # layer -> layers of ours that it may import. All may import errors; top is the package's own __init__ and __main__.
 # _io holds decoders of text, on the host alone; the devices' modules come in through a backend only.
 ALLOWED = {
-    "top": {"cli", "backend"},
+    "top": {"cli", "backend", "_io"},  # _io knows the version
     "cli": {"programs", "comm", "backend", "top"},
     "programs": {"job", "engine", "io", "model", "report", "top"},
     "report": {"model", "engine"},

@@ -7,6 +7,9 @@ RTOL = {
     "shell_power": 1e-6,  # float32 squares summed in double
     "coloured_noise": 2e-6,  # float32 logarithm, square root and sine, relative to the largest coefficient
     "weighted_sums": 2e-4,  # float32 sums of up to hundreds of terms of either sign, relative to the largest result
+    "lowest_frequencies": 5e-7,  # float32 sums of 2 log2(n) terms in turn, relative to the pixels' root mean square
+    "inverse_columns": 1e-6,  # the same, relative to the results' standard deviation
+    "inverse_rows": 1e-6,
     "pick_best": 1e-5,  # float32 sums of tens of products, relative to the largest
     "project": 2e-5,  # float32 coordinates of up to 20 samples: the interpolation weights keep about five digits
 }

@@ -144,6 +144,7 @@ def main() -> int:
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--json", type=Path)
     o = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as where it is installed: modules are compiled once
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-o.cores :])
     truth = make_project(o.work, o.n, o.side, o.particles)
     programs = {"vitreous": [sys.executable, "-m", "vitreous", "autopick"]}

@@ -105,6 +105,8 @@ def main() -> int:
     parser.add_argument("--pages", nargs="*", default=["warm", "cold"], choices=["warm", "cold"])
     parser.add_argument("--json", type=Path)
     o = parser.parse_args()
+    o.work = o.work.resolve()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as where it is installed: modules are compiled once
     n_bytes = make_project(o.work, o.n, o.side, o.picks)
     programs = {"vitreous": [sys.executable, "-m", "vitreous", "extract", "--j", str(o.j)]}
     if shutil.which(RELION):

@@ -7,11 +7,15 @@
 #include "bind/bind_extract_boxes.hpp"
 #include "bind/bind_extract_normalise.hpp"
 #include "bind/bind_gather_band.hpp"
+#include "bind/bind_inverse_columns.hpp"
+#include "bind/bind_inverse_rows.hpp"
+#include "bind/bind_lowest_frequencies.hpp"
 #include "bind/bind_math.hpp"
 #include "bind/bind_pick_best.hpp"
 #include "bind/bind_prepare_images.hpp"
 #include "bind/bind_shell_power.hpp"
 #include "bind/bind_shift_phases.hpp"
+#include "bind/bind_thin_peaks.hpp"
 #include "bind/bind_weighted_sums.hpp"
 #include "bind/bind_score_fine.hpp"
 #include "bind/bind_score_coarse.hpp"
@@ -36,11 +40,15 @@ PYBIND11_MODULE(VITREOUS_MODULE, m) {
   bind_extract_boxes(m, cpu);
   bind_extract_normalise(m, cpu);
   bind_gather_band(m, cpu);
+  bind_inverse_columns(m, cpu);
+  bind_inverse_rows(m, cpu);
+  bind_lowest_frequencies(m, cpu);
   bind_math(m);
   bind_pick_best(m, cpu);
   bind_prepare_images(m, cpu);
   bind_shell_power(m, cpu);
   bind_shift_phases(m, cpu);
+  bind_thin_peaks(m, cpu);
   bind_weighted_sums(m, cpu);
   bind_score_fine(m, cpu);
   bind_score_coarse(m, cpu);

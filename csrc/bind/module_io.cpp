@@ -2,4 +2,7 @@
 // kernels, and reading a file needs no more of a CPU than the baseline.
 #include "bind/bind_star.hpp"
 
-PYBIND11_MODULE(_io, m) { vitreous::bind_star(m); }
+PYBIND11_MODULE(_io, m) {
+  vitreous::bind_star(m);
+  m.attr("version") = VITREOUS_VERSION;  // of pyproject.toml: asking the installation for it takes 40 ms
+}

@@ -5,10 +5,10 @@ Programs are functions here: ``from vitreous import class2d; class2d(i="particle
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
 from typing import Any
 
-__version__ = _version("vitreous")
+from vitreous._io import version as __version__
+
 __all__ = ["__version__", "class2d"]
 
 

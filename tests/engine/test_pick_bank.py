@@ -40,12 +40,14 @@ def test_bank_has_every_angle(be, step_deg, n):
 
 
 SIZE = work_size(96, 96, 4.0, lowpass_A=12.0, shrink=0)
+LARGE = work_size(480, 480, 4.0, lowpass_A=12.0, shrink=0)
 
 
 @pytest.mark.parametrize("error", [0.003, 0.01, 0.05])
-def test_bank_makes_every_template_within_its_error(be, error):
-    whole = templates(pick_bank.make_bank(be, references(), SIZE, step_deg=10, error=0))
-    bank = pick_bank.make_bank(be, references(), SIZE, step_deg=10, error=error)
+@pytest.mark.parametrize("size", [SIZE, LARGE])
+def test_bank_makes_every_template_within_its_error(be, error, size):
+    whole = templates(pick_bank.make_bank(be, references(), size, step_deg=10, error=0))
+    bank = pick_bank.make_bank(be, references(), size, step_deg=10, error=error)
     weight = np.where(np.arange(whole.shape[2]) > 0, 2.0, 1.0)
     norm2 = (np.abs(whole) ** 2 * weight).sum((1, 2))
     lost = np.sqrt((np.abs(templates(bank) - whole) ** 2 * weight).sum((1, 2)) / norm2)

@@ -3,7 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vitreous import backend
 from vitreous.engine import pick_log
+from vitreous.engine.pick_image import transforms
 from vitreous.engine.pick_size import work_size
 
 PIXEL_A = 4.0
@@ -28,8 +30,25 @@ def pick(image, **options):
         lowpass_A=options.get("lowpass_A", 20.0),
         shrink=options.get("shrink", 0),
     )
-    best = pick_log.best_response(pick_log.log_maps(image, size, settings), size.work)
-    return pick_log.log_peaks(*best, size, settings), size
+    be = backend.cpu(2)
+    ft = transforms(be, image, size, size.work, outlier_sd=8.0, seed=0)[0]
+    n, every = options.get("at_once", 11), settings.diameters_A
+    parts = [every[i : i + n] for i in range(0, len(every), n)]
+    maps = ((part, pick_log.log_maps(be, ft, pick_log.log_gains(size, settings, part), size)) for part in parts)
+    return pick_log.log_peaks(*pick_log.best_response(be, maps), size, settings), size
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_log_is_the_same_some_diameters_at_a_time(at_once):
+    (all_at_once, _), (some, _) = pick(micrograph()), pick(micrograph(), at_once=at_once)
+    np.testing.assert_array_equal(some.gated, all_at_once.gated)
+    assert len(some.picks) and some.picks.fom.tolist() == all_at_once.picks.fom.tolist()
+
+
+def test_log_holds_all_diameters_at_usual_sizes_and_one_at_large_ones():
+    sizes = [work_size(n, n, 1.0, lowpass_A=lowpass_A, shrink=0) for n, lowpass_A in ((3840, 20.0), (11520, None))]
+    usual, large = (pick_log.diameters_at_once(size) for size in sizes)
+    assert usual >= 11 and large == 1
 
 
 @pytest.mark.parametrize("options", [{}, {"shrink": 1}, {"shrink": 0.5}, {"lowpass_A": 30.0}])

@@ -65,6 +65,20 @@ def test_extract_gives_the_images_of_relion(project, monkeypatch, words, toleran
         assert pixel_A == pytest.approx(their_pixel_A, rel=1e-5)
 
 
+def test_extract_replaces_the_dust_that_relion_replaces(project, monkeypatch):
+    """What comes in its place is random, and moves an image's level and scale by what a few of 1,000 pixels can."""
+    words = "--extract_size 64 --norm --bg_radius 24"
+    both(project, monkeypatch, f"{words} --white_dust 4 --black_dust 4")
+    dusted = [read_mrc(stack_of(who, "mic_01.mrc"))[0] for who in ("Ours", "Relion")]
+    both(project, monkeypatch, words)
+    plain = [read_mrc(stack_of(who, "mic_01.mrc"))[0] for who in ("Ours", "Relion")]
+    np.testing.assert_allclose(*plain, rtol=0, atol=EXACT)
+    near = np.abs(dusted[0] - dusted[1]) < 0.3
+    assert 1e-5 < 1 - near.mean() < 5e-3  # only replaced pixels differ
+    assert np.abs(plain[0][~near]).min() > 4 and max(np.abs(d).max() for d in dusted) < np.abs(plain[0]).max() - 1
+    np.testing.assert_allclose(dusted[0][near], dusted[1][near], atol=0.1)
+
+
 def table(path):
     star = read_star(path)
     return star, star["particles"].columns

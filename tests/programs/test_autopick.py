@@ -91,7 +91,7 @@ def test_autopick_writes_both_lists_summary_log_and_report(case):
         "rlnAnglePsi",
     ]
     page = Path("P/report.html").read_text()
-    assert page.count("<circle") == result.counts.sum() and len(page) < 5e6
+    assert page.count('stroke="rgb(') == result.counts.sum() and len(page) < 5e6
     events = [json.loads(line) for line in Path("P/autopick.jsonl").read_text().splitlines()]
     assert [e["name"] for e in events if e["event"] == "micrograph"] == names and events[-1]["status"] == "finished"
 
@@ -345,3 +345,45 @@ def test_autopick_goes_on_after_a_kill(case, start, command):
     run(LOG, odir="Q")
     for i in (1, 2, 3):
         assert Path(f"P/M/mic{i}_autopick.star").read_bytes() == Path(f"Q/M/mic{i}_autopick.star").read_bytes()
+
+
+def test_autopick_leaves_the_markers_of_the_pipeline(case, start, command):
+    words = ["autopick", "--i", "mics.star", "--odir", "P/", "--j", "1", "--pipeline_control", "P/", *LOG.split()]
+    Path("P").mkdir(), Path("Q").mkdir()
+    assert command(words).returncode == 0
+    assert [p.name for p in Path("P").glob("RELION_JOB_*")] == ["RELION_JOB_EXIT_SUCCESS"]
+    ask = (
+        "from pathlib import Path\nfrom vitreous.programs import autopick as a\npick_one = a.pick_one\n"
+        "def then_ask(*x):\n    n = pick_one(*x)\n    Path('Q/RELION_JOB_ABORT_NOW').touch()\n    return n\na.pick_one = then_ask"
+    )
+    process = start([word.replace("P/", "Q/") for word in words], code=ask)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 2 and "--only_do_unfinished" in told
+    assert [p.name for p in Path("Q").glob("RELION_JOB_*")] == ["RELION_JOB_EXIT_ABORTED"]
+    assert [p.name for p in Path("Q/M").iterdir()] == ["mic1_autopick.star"]
+
+
+@pytest.mark.parametrize("words", [LOG, TEMPLATE])
+def test_autopick_twice_writes_the_same_bytes(case, words):
+    run(words + " --write_fom_maps"), run(words + " --write_fom_maps", odir="Q")
+    files = sorted(p.relative_to("P") for kind in ("*.star", "*.spi") for p in Path("P").rglob(kind))
+    assert len(files) > 9
+    for file in files:
+        ours, again = (Path(folder, file).read_bytes() for folder in "PQ")
+        assert ours == (again.replace(b"Q/", b"P/") if file.suffix == ".star" else again), file
+
+
+def test_autopick_of_references_with_an_odd_box(case):
+    images, _ = read_mrc("refs.mrcs")
+    write_mrc("odd.mrcs", np.ascontiguousarray(images[:, 1:, 1:]), PIXEL_A, stack=True)
+    run(TEMPLATE), run(TEMPLATE.replace("refs.mrcs", "odd.mrcs"), odir="Q")
+    even, odd = (table(folder, 1) for folder in "PQ")
+    found, _ = hits(odd["rlnCoordinateX"], odd["rlnCoordinateY"], 0)
+    assert found >= hits(even["rlnCoordinateX"], even["rlnCoordinateY"], 0)[0] - 1
+
+
+def test_autopick_of_references_larger_than_a_micrograph_is_told(case):
+    write_mrc("M/mic2.mrc", micrograph(1)[:25, :30].copy(), PIXEL_A, stack=False)
+    result = run(TEMPLATE)
+    assert list(result.coordinates) == ["M/mic1.mrc", "M/mic3.mrc"]
+    assert "is 30 x 25 px" in result.failed["M/mic2.mrc"]

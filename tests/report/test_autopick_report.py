@@ -1,18 +1,17 @@
 import numpy as np
 
-from vitreous.report.autopick import AutopickRun, Shown, autopick_report, colour
+from vitreous.report.autopick import AutopickRun, Shown, autopick_report, binned, colour
 
 
 def page(**changes):
     rng = np.random.default_rng(0)
     shown = Shown(
         "M/a<b>.mrc",
-        rng.normal(size=(900, 1300)).astype(np.float32),
+        *binned(rng.normal(size=(900, 1300)).astype(np.float32)),
         np.array([10.0, 700]),
         np.array([20.0, 300]),
         np.array([0.1, 0.9]),
         60.0,
-        2.0,
     )
     run = {
         "title": "Picks: P/",
@@ -28,7 +27,7 @@ def page(**changes):
 
 def test_report_shows_micrographs_with_coloured_picks():
     html = page()
-    assert html.count("<circle") == 2 and colour(1) in html and colour(0) in html
+    assert html.count('stroke="rgb(') == 2 and colour(1) in html and colour(0) in html
     assert "M/a&lt;b&gt;.mrc" in html and "M/a<b>" not in html
     assert "all pixels are 7" in html and len(html) < 2e6
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.fft
 
 from vitreous.errors import InputError
 from vitreous.kernels_extract import extract_boxes, extract_normalise
@@ -100,13 +99,10 @@ def shrink_tables(box: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     Source: docs/equations.md#extract
     """
     x, from_x = np.arange(side)[:, None] / side, np.arange(box)[None] / box
-    turn = 2 * np.pi * (x - from_x)
     k = np.arange(1, side // 2)
-    cosine = np.ones((side, box)) + np.cos(np.pi * side * (x - from_x))
-    sine = np.sin(np.pi * side * (x - from_x))
-    for i in k:
-        cosine += 2 * np.cos(i * turn)
-        sine += 2 * np.sin(i * turn)
+    waves = 2 * np.exp(2j * np.pi * x * k) @ np.exp(-2j * np.pi * from_x.T * k).T  # e^{2 pi i k (x - x')}, summed over k
+    cosine = 1 + np.cos(np.pi * side * (x - from_x)) + waves.real
+    sine = np.sin(np.pi * side * (x - from_x)) + waves.imag
     edge = -np.sin(np.pi * side * from_x[0]) / box
     return tuple(np.ascontiguousarray(t, np.float32) for t in (cosine / box, sine / box, edge))
 
@@ -126,7 +122,9 @@ def resize(images: np.ndarray, side: int, workers: int = 1) -> np.ndarray:
     box = images.shape[-1]
     if side == box:
         return images
-    ft = scipy.fft.rfft2(images, norm="forward", workers=workers)
+    from scipy import fft  # takes longer to import than many runs to extract
+
+    ft = fft.rfft2(images, norm="forward", workers=workers)
     n = min(side, box)
     out = np.zeros((len(images), side, side // 2 + 1), ft.dtype)
     ky = np.arange(-((n - 1) // 2), n // 2 + 1)  # the unpaired frequency is +n/2
@@ -134,7 +132,7 @@ def resize(images: np.ndarray, side: int, workers: int = 1) -> np.ndarray:
     if side > box:
         inside = np.hypot(ky[:, None], np.arange(n // 2 + 1)) <= box / 2
         out[:, ky[:, None], np.arange(n // 2 + 1)] *= inside
-    return scipy.fft.irfft2(out, (side, side), norm="forward", workers=workers).astype(np.float32, copy=False)
+    return fft.irfft2(out, (side, side), norm="forward", workers=workers).astype(np.float32, copy=False)
 
 
 def rewindow(images: np.ndarray, side: int, fill: float = 0.0) -> np.ndarray:
@@ -269,9 +267,11 @@ def _multiplied(be, micrograph, centres, recipe, tables, parameters, optics, fil
         intact_first_peak=recipe.intact_first_peak,
         only_flip_phases=recipe.multiply == "sign",
     )
-    ft = scipy.fft.rfft2(images.astype(np.float64), workers=be.n_threads)  # pixels over the edge make large steps
+    from scipy import fft
+
+    ft = fft.rfft2(images.astype(np.float64), workers=be.n_threads)  # pixels over the edge make large steps
     ft *= factor.reshape(-1, side, side // 2 + 1)
-    out = scipy.fft.irfft2(ft, (side, side), workers=be.n_threads).astype(np.float32, copy=False)
+    out = fft.irfft2(ft, (side, side), workers=be.n_threads).astype(np.float32, copy=False)
     out += (factor[:, 0, None, None] - 1) * np.float32(offset)  # what the CTF does to the constant that was left out
     return _clamped(rewindow(out, recipe.box), centres, micrograph.shape)
 

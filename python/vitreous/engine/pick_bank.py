@@ -13,7 +13,7 @@ from vitreous.engine.pick_references import References, transform_at
 from vitreous.engine.pick_size import WorkSize, crop, frequencies, round_half_away
 from vitreous.kernels import project
 
-BLOCK_BYTES = 64 << 20  # of templates computed at a time
+BLOCK_BYTES, KEPT_BYTES = 64 << 20, 256 << 20  # of templates computed at a time, and kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def padded_transforms(references: References, size: WorkSize, pad: float) -> np.
     reach = round_half_away(size.band / 2 * pad)
     n = reach + 3
     ky, kx = np.arange(-n, n + 1), np.arange(n + 1)
-    out = np.stack([transform_at(image, ky, kx, pad * size.full, size.full) for image in references.images])
+    out = transform_at(references.images, ky, kx, pad * size.full, size.full)
     out[:, ky[:, None] ** 2 + kx**2 > reach**2] = 0
     return out
 
@@ -124,35 +124,52 @@ def make_bank(
     ky, kx = np.broadcast_arrays(*frequencies(n))
     inside = crop(slicer.inside, n)
     ky, kx = np.ascontiguousarray(ky[inside]), np.ascontiguousarray(kx[inside])
-    vectors, left = _principal(slicer, ky, kx, error)
+    values = Values(slicer, ky, kx)
+    vectors, left = _principal(values, error)
     n_even = vectors[0].shape[1]
     basis = np.zeros((n_even + vectors[1].shape[1], n, n // 2 + 1), np.float32)
     flat = np.flatnonzero(inside)
-    for part in _blocks(len(slicer), len(ky)):
-        values = slicer.cut(slice(None), ky[part], kx[part])
+    for part, found in values:
         for plane, (rows, combine) in enumerate(zip((slice(0, n_even), slice(n_even, None)), vectors)):
-            basis.reshape(len(basis), -1)[rows, flat[part]] = combine.T @ np.ascontiguousarray(values[:, plane])
+            basis.reshape(len(basis), -1)[rows, flat[part]] = combine.T @ found[:, plane]
     return Bank(basis, n_even, np.concatenate(vectors, axis=1), start, psi, turns, first, left)
 
 
-def _blocks(n_row: int, n_k: int):
-    step = max(BLOCK_BYTES // (8 * n_row), 256)
-    return [slice(i, i + step) for i in range(0, n_k, step)]
+class Values:
+    """All templates at given frequencies, in parts: (slice of the frequencies, (n_template, 2, n) float32).
+
+    They are needed twice, and kept in between where they are few.
+    """
+
+    def __init__(self, slicer: Slicer, ky: np.ndarray, kx: np.ndarray):
+        self.slicer, self.ky, self.kx = slicer, ky, kx
+        step = max(BLOCK_BYTES // (8 * len(slicer)), 256)
+        self.parts = [slice(i, i + step) for i in range(0, len(ky), step)]
+        self._kept: dict[int, np.ndarray] = {}
+        self._keep = 8 * len(slicer) * len(ky) <= KEPT_BYTES
+
+    def __iter__(self):
+        for part in self.parts:
+            found = self._kept.get(part.start)
+            if found is None:
+                found = self.slicer.cut(slice(None), self.ky[part], self.kx[part])
+            if self._keep:
+                self._kept[part.start] = found
+            yield part, found
 
 
-def _principal(slicer: Slicer, ky, kx, error) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+def _principal(values: Values, error: float) -> tuple[tuple[np.ndarray, np.ndarray], float]:
     """Orthonormal combinations (n_template, n) of the templates' real and imaginary planes, and the error that they leave.
 
     The real plane of a transform whose origin is the centre is the part that a half turn leaves, the imaginary the other.
     """
-    n = len(slicer)
+    n = len(values.slicer)
     gram = np.zeros((2, n, n))
-    for part in _blocks(n, len(ky)):
-        values = slicer.cut(slice(None), ky[part], kx[part])
-        values *= np.where(kx[part] > 0, np.sqrt(np.float32(2)), np.float32(1))
+    for part, found in values:
+        once = values.kx[part] == 0  # the other columns stand for -kx, too
         for plane in (0, 1):
-            rows = np.ascontiguousarray(values[:, plane])
-            gram[plane] += rows @ rows.T
+            rows, single = found[:, plane], np.ascontiguousarray(found[:, plane, once])
+            gram[plane] += 2 * (rows @ rows.T) - single @ single.T
     power, vectors = np.linalg.eigh(gram)
     power, vectors = np.maximum(power, 0).ravel(), np.concatenate(vectors, axis=1)
     order = np.argsort(-power, kind="stable")

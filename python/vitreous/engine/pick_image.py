@@ -1,4 +1,4 @@
-"""A micrograph made ready for picking: outliers removed, mean 0 and standard deviation 1, in a square."""
+"""A micrograph made ready for picking: outliers removed, mean 0 and standard deviation 1, in a square of noise."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ import numpy as np
 
 from vitreous.engine.pick_size import WorkSize
 from vitreous.errors import InputError
+from vitreous.kernels_pick import inverse_maps, lowest_frequencies
 
 NOISE_STREAM = 0x7069636B  # keeps these random numbers apart from others of the same seed
 ROWS_AT_ONCE = 64
 
 
-def normalise(image: np.ndarray, outlier_sd: float) -> np.ndarray:
-    """Mean 0, standard deviation 1; pixels further than ``outlier_sd`` standard deviations away become the mean.
+def level(image: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of an image.
 
     Parameters
     ----------
     image : (ny, nx) float32
-    outlier_sd : 0 or less = keep all
-
-    Returns
-    -------
-    (ny, nx) float32
 
     Raises  InputError: pixels that are no numbers, or all alike.
     """
@@ -39,13 +35,7 @@ def normalise(image: np.ndarray, outlier_sd: float) -> np.ndarray:
         raise InputError(
             f"all pixels are {mean:g}, expected an image; make the micrograph again, or take it from the list"
         )
-    out = np.empty(image.shape, np.float32)
-    for part in parts:
-        values = np.subtract(image[part], np.float32(mean), out=out[part])
-        values *= np.float32(1 / sd)
-        if outlier_sd > 0 and max(values.max(), -values.min()) > outlier_sd:
-            values[np.abs(values) > outlier_sd] = 0
-    return out
+    return mean, sd
 
 
 def _deviation(image, parts, mean):
@@ -56,23 +46,34 @@ def _deviation(image, parts, mean):
     return np.sqrt(total / image.size)
 
 
-def square(image: np.ndarray, size: WorkSize, seed: int) -> np.ndarray:
-    """The image in the middle of a square of ``size.full`` px; around it is white noise of standard deviation 1.
+def transforms(
+    be, image: np.ndarray, size: WorkSize, n: int, *, outlier_sd: float, seed: int, highpass=None, squared=False
+) -> np.ndarray:
+    """Lowest frequencies of a normalised micrograph in the middle of a square, around it white noise of deviation 1.
 
     Parameters
     ----------
     image : (ny, nx) float32
+    n : side of the half transforms
+    outlier_sd : pixels further than so many standard deviations away become the mean; 0 or less = keep all
     seed : of this micrograph's noise
+    highpass : (full, full//2 + 1) float32 that the square is filtered with, or None
+    squared : transform the squares of the square's pixels as well
 
     Returns
     -------
-    (full, full) float32
+    (1 or 2, n, n//2 + 1) complex64
+
+    Raises  InputError: as ``level``.
     """
-    ny, nx = image.shape
-    n = size.full
-    if (ny, nx) == (n, n):
-        return image
-    out = np.random.default_rng([NOISE_STREAM, seed]).standard_normal((n, n), np.float32)
-    y, x = n // 2 - ny // 2, n // 2 - nx // 2
-    out[y : y + ny, x : x + nx] = image
-    return out
+    mean, sd = level(image)
+    (ny, nx), full = image.shape, size.full
+    rng = np.random.default_rng([NOISE_STREAM, seed])
+    around = rng.standard_normal(full**2 - ny * nx, np.float32)
+    corner = full // 2 - ny // 2, full // 2 - nx // 2
+    normal = {"mean": mean, "factor": float(np.float32(1 / sd)), "limit": outlier_sd if outlier_sd > 0 else np.inf}
+    if highpass is None:
+        return lowest_frequencies(be, image, around, corner, full, n, **normal, squared=squared)
+    ft = lowest_frequencies(be, image, around, corner, full, full, **normal)[0]
+    square = inverse_maps(be, ft, highpass[None], full)[0]
+    return lowest_frequencies(be, square, around[:0], (0, 0), full, n, squared=squared)

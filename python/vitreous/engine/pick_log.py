@@ -5,14 +5,15 @@ Source: docs/programs/autopick.md#blobs
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from vitreous.engine.pick_image import normalise, square
-from vitreous.engine.pick_size import WorkSize, crop, forward, frequencies, inverse, round_half_away
+from vitreous.engine.pick_size import WorkSize, crop, frequencies, round_half_away
+from vitreous.kernels_pick import inverse_maps, pick_best
 
-NOTHING = np.float32(-999)  # below every response
+MAPS_BYTES = 64 << 20  # of the diameters' maps at a time
 CHUNK = 4096  # candidates looked through at a time
 
 
@@ -73,32 +74,50 @@ class Picks:
         return len(self.fom)
 
 
-def log_maps(image: np.ndarray, size: WorkSize, settings: LogSettings, *, seed: int = 0, ctf=None, workers: int = 1):
-    """Response to each diameter, (diameter in A, map) one after the other.
+def log_gains(size: WorkSize, settings: LogSettings, diameters_A: Sequence[float]) -> np.ndarray:
+    """(n_diameter, work, work//2 + 1) float32 filters of the diameters; dark particles give peaks."""
+    ky, kx = frequencies(size.work)
+    k2 = ky**2 + kx**2
+    sign = np.float32(1 if settings.white else -1)
+    tau2 = [(0.5 * size.full * settings.pixel_size_A / d) ** 2 for d in diameters_A]
+    return np.stack([sign * (k2 / np.float32(t) * np.exp(k2 * np.float32(-0.5 / t))) for t in tau2])
+
+
+def diameters_at_once(size: WorkSize) -> int:
+    """How many diameters' maps are held at a time: all of them at usual sizes of maps, one where maps are large."""
+    return max(1, MAPS_BYTES // (4 * size.work**2))
+
+
+def log_maps(be, ft: np.ndarray, gains: np.ndarray, size: WorkSize) -> np.ndarray:
+    """Response to each diameter, (n_diameter, work, work) float32.
 
     Parameters
     ----------
-    image : (ny, nx) float32
-    ctf : (work, work//2 + 1) float32 that the transform is divided by, or None
+    ft : (work, work//2 + 1) complex64 of the micrograph
+    gains : from ``log_gains``
     """
-    image = square(normalise(image, settings.outlier_sd), size, seed)
-    ft = forward(image if settings.white else -image, size.work, workers)
-    if ctf is not None:
-        ft /= ctf
-    ky, kx = frequencies(size.work)
-    k2 = ky**2 + kx**2
-    for diameter_A in settings.diameters_A:
-        tau2 = (0.5 * size.full * settings.pixel_size_A / diameter_A) ** 2
-        yield diameter_A, inverse(ft * (k2 / np.float32(tau2) * np.exp(k2 * np.float32(-0.5 / tau2))), workers)
+    return inverse_maps(be, ft, gains, size.work)
 
 
-def best_response(maps, work: int) -> tuple[np.ndarray, np.ndarray]:
-    """Largest response at every pixel and the diameter (A) that gave it, (work, work) float32 each."""
-    best, diameter = np.full((work, work), NOTHING), np.zeros((work, work), np.float32)
-    for diameter_A, response in maps:
-        larger = response > best
-        np.copyto(best, response, where=larger)
-        np.copyto(diameter, np.float32(diameter_A), where=larger)
+def best_response(be, parts: Iterable[tuple[Sequence[float], np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Largest response at every pixel and the diameter (A) that gave it, (work, work) float32 each; the first of equals.
+
+    Parameters
+    ----------
+    parts : (diameters in A, (n, work, work) float32 maps) one after the other
+    """
+    best = diameter = np.zeros(0, np.float32)
+    for diameters_A, maps in parts:
+        n = len(maps)
+        each = np.eye(n, dtype=np.float32)  # every diameter is a template of its own
+        found, which = pick_best(be, maps.reshape(n, -1), each, np.array([0, n], np.int32))
+        found, sizes = found.reshape(maps.shape[1:]), np.array(diameters_A, np.float32)[which].reshape(maps.shape[1:])
+        if not best.size:
+            best, diameter = found, sizes
+            continue
+        larger = found > best
+        np.copyto(best, found, where=larger)
+        np.copyto(diameter, sizes, where=larger)
     return best, diameter
 
 

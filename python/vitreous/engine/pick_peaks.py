@@ -8,12 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from vitreous.engine.pick_log import Picks, coordinates, window_limits
 from vitreous.engine.pick_size import WorkSize
+from vitreous.kernels_pick import thin_peaks
 
 MOST_CANDIDATES = 300_000  # per micrograph and reference; more is noise, and its clusters would take hours
 
@@ -94,45 +92,31 @@ def local_maxima(
     return y, x
 
 
-def thin(peaks: Peaks, link: float, distance: float) -> Peaks:
+def thin(be, peaks: Peaks, link: float, distance: float) -> Peaks:
     """The best peak of each cluster, and those of the cluster that stay when all within ``distance`` of a better one go.
 
-    Clusters are chains of peaks less than ``link`` apart; distances in map pixels.
+    Clusters are chains of peaks less than ``link`` apart; distances in map pixels. Best first.
     """
-    n = len(peaks.fom)
-    if n < 2:
-        return peaks
-    points = peaks.points
-    pairs = _closer(points, link)
-    cluster = connected_components(coo_matrix((np.ones(len(pairs)), pairs.T), shape=(n, n)), directed=False)[1]
-    near = _closer(points, distance)
-    near = near[cluster[near[:, 0]] == cluster[near[:, 1]]]
-    both = np.concatenate([near, near[:, ::-1]])
-    both = both[np.argsort(both[:, 0], kind="stable")]
-    first = np.searchsorted(both[:, 0], np.arange(n + 1))
-    alive, kept = np.ones(n, bool), []
-    for i in np.argsort(-peaks.fom, kind="stable"):
-        if alive[i]:
-            kept.append(i)
-            alive[both[first[i] : first[i + 1], 1]] = False
-    return peaks.take(np.array(kept))
-
-
-def _closer(points: np.ndarray, distance: float) -> np.ndarray:
-    """(n_pairs, 2) of points strictly closer than the distance."""
-    pairs = cKDTree(points).query_pairs(distance, output_type="ndarray")
-    return pairs[np.square(points[pairs[:, 0]] - points[pairs[:, 1]]).sum(1) < distance**2]
+    best_first = peaks.take(np.argsort(-peaks.fom, kind="stable"))
+    return best_first.take(thin_peaks(be, best_first.points, best_first.fom, link, distance))
 
 
 def apart(peaks: Peaks, distance: float) -> Peaks:
     """Peaks whose nearest other one is farther than the distance: of a pair that is too close both go."""
-    if len(peaks.fom) < 2:
-        return peaks
-    nearest = cKDTree(peaks.points).query(peaks.points, k=2)[0][:, 1]
-    return peaks.take(nearest > distance)
+    order = np.argsort(peaks.y, kind="stable")
+    y, x = peaks.y[order].astype(float), peaks.x[order].astype(float)
+    good = np.ones(len(y), bool)
+    for step in range(1, len(y)):  # points that follow each other in y, until none is near
+        dy = y[step:] - y[:-step]
+        if dy.min() > distance:
+            break
+        near = dy**2 + (x[step:] - x[:-step]) ** 2 <= distance**2
+        good[step:] &= ~near
+        good[:-step] &= ~near
+    return peaks.take(np.sort(order[good]))
 
 
-def find_peaks(maps, psi_maps, mean: np.ndarray, sd: np.ndarray, size: WorkSize, settings: PeakSettings) -> Picks:
+def find_peaks(be, maps, psi_maps, mean: np.ndarray, sd: np.ndarray, size: WorkSize, settings: PeakSettings) -> Picks:
     """Picks of one micrograph, best first.
 
     Parameters
@@ -146,14 +130,14 @@ def find_peaks(maps, psi_maps, mean: np.ndarray, sd: np.ndarray, size: WorkSize,
     for i, (fom, psi) in enumerate(zip(maps, psi_maps)):
         y, x = local_maxima(fom, mean, sd, size, settings)
         found = Peaks(y, x, fom[y, x].astype(np.float64), np.full(len(y), i + 1), psi[y, x].astype(np.float64))
-        parts.append(thin(found, link, distance))
+        parts.append(thin(be, found, link, distance))
     merged = Peaks(
         *(np.concatenate([getattr(p, name) for p in parts]) for name in ("y", "x", "fom", "reference", "psi_deg"))
     )
     peaks = (
-        thin(merged, max(link, distance), distance)
+        thin(be, merged, max(link, distance), distance)
         if settings.keep_best
-        else apart(thin(merged, link, distance), distance)
+        else apart(thin(be, merged, link, distance), distance)
     )
     peaks = peaks.take(np.argsort(-peaks.fom, kind="stable"))
     return coordinates(peaks.y, peaks.x, peaks.fom, size, peaks.reference, peaks.psi_deg)

@@ -13,7 +13,6 @@ from vitreous.engine.pick_size import crop, forward, inverse, round_half_away
 from vitreous.errors import InputError
 
 FLAT = 1e-6  # corners of class averages are this constant
-SINGLE_FROM = 1024  # frequencies along an axis from which a transform is computed in single precision
 
 
 def own_diameter_px(images: np.ndarray) -> float:
@@ -44,7 +43,7 @@ def rescaled(images: np.ndarray, pixel_size_A: float, new_A: float) -> np.ndarra
     new = 2 * round_half_away(box / 2 * pixel_size_A / new_A)
     if abs(pixel_size_A - new_A) <= 1e-3 or new == box:
         return images
-    out = np.stack([inverse(crop(forward(image, box), new)) for image in images])
+    out = np.stack([inverse(crop(forward(image), new)) for image in images])
     return out * np.float32(box / new) if new > box else out
 
 
@@ -111,22 +110,26 @@ def gaussian_blob(diameter_A: float, pixel_size_A: float, peak: float) -> np.nda
     return blob[None].astype(np.float32)
 
 
-def transform_at(image: np.ndarray, ky: np.ndarray, kx: np.ndarray, period: float, full: int) -> np.ndarray:
-    """Transform of a small image in the middle of a large one, at chosen frequencies.
+def transform_at(images: np.ndarray, ky: np.ndarray, kx: np.ndarray, period: float, full: int) -> np.ndarray:
+    """Transforms of small images in the middle of a large one, at chosen frequencies.
 
     Parameters
     ----------
-    image : (b, b) float32; its centre pixel b//2 is the origin
+    images : (..., b, b) float32; the centre pixel b//2 is the origin
     ky, kx : (n_ky,), (n_kx,)            frequencies in 1/period
     period : px
     full : side of the large image, by whose number of pixels the transform is divided
 
     Returns
     -------
-    (n_ky, n_kx) complex64
+    (..., n_ky, n_kx) complex64
     """
-    rows, columns = _waves(ky, len(image), period, -1), _waves(kx, len(image), period, -1)
-    return ((rows @ image.astype(rows.dtype)) @ columns.T * (1 / full**2)).astype(np.complex64)
+    box = images.shape[-1]
+    rows, columns = _waves(ky, box, period, -1) * (1 / full**2), _waves(kx, box, period, -1).T
+    real, imaginary = (np.ascontiguousarray(part, np.float32) for part in (rows.real, rows.imag))
+    half = np.empty((*images.shape[:-2], len(ky), box), np.complex64)  # two real products: half of a complex one
+    half.real, half.imag = real @ images, imaginary @ images
+    return half @ columns.astype(np.complex64)
 
 
 def centre_of_inverse(ft: np.ndarray, box: int, full: int) -> np.ndarray:
@@ -150,7 +153,7 @@ def centre_of_inverse(ft: np.ndarray, box: int, full: int) -> np.ndarray:
 
 
 def _waves(k: np.ndarray, box: int, period: float, sign: int) -> np.ndarray:
-    """(n_k, box) exp(sign 2 pi i k x / period), x from -box//2."""
+    """(n_k, box) complex128 exp(sign 2 pi i k x / period), x from -box//2."""
     x = np.arange(box) - box // 2
     turns = np.multiply.outer(np.asarray(k, float), x / period)
-    return np.exp(sign * 2j * np.pi * turns).astype(np.complex64 if len(k) > SINGLE_FROM else np.complex128)
+    return np.exp(sign * 2j * np.pi * turns)

@@ -1,4 +1,4 @@
-"""Sizes of picking: how much a micrograph is shrunk, sizes that FFTs like, and Fourier transforms of a part of a band.
+"""Sizes of picking: how much a micrograph is shrunk, sizes that FFTs like, and cropped Fourier transforms.
 
 Transforms divide by the number of pixels on the way in (docs/conventions.md); the origin is the image's first pixel.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft
 
 from vitreous.errors import InputError
 
@@ -120,8 +119,8 @@ def work_size(
         )
     if target < 16:
         raise InputError(
-            f"--shrink {shrink:g}, --lowpass: leave maps of {target} px, expected at least 16; check the pixel size "
-            f"({pixel_size_A:g} A) and give less of both"
+            f"--shrink {shrink:g}, --lowpass: leave maps of {target} px of micrographs of {nx} x {ny} px of "
+            f"{pixel_size_A:g} A, expected at least 16; check the pixel size, and give less of both"
         )
     work = good_size(target, full) if optimise else target
     work -= work % 2
@@ -158,22 +157,12 @@ def crop(ft: np.ndarray, n: int) -> np.ndarray:
     return out
 
 
-def forward(image: np.ndarray, n: int, workers: int = 1) -> np.ndarray:
-    """The n lowest frequencies of a square image's transform, (n, n//2 + 1) complex64, divided by the number of pixels.
-
-    Only the columns that are kept are transformed along y.
-    """
-    size = len(image)
-    if n > size:
-        return crop(forward(image, size, workers), n)
-    rows = fft.rfft(image, axis=1, workers=workers)[:, : n // 2 + 1]
-    columns = fft.fft(np.ascontiguousarray(rows.T), axis=1, workers=workers, overwrite_x=True).T
-    up, down = n // 2 + 1, (n - 1) // 2
-    kept = np.concatenate([columns[:up], columns[size - down :]]) if n < size else columns
-    return np.ascontiguousarray(kept) * np.float32(1 / size**2)
+def forward(image: np.ndarray) -> np.ndarray:
+    """(n, n//2 + 1) complex64 transform of a small square image; micrographs take ``pick_image.transforms``."""
+    return (np.fft.rfft2(image) / image.size).astype(np.complex64)
 
 
-def inverse(ft: np.ndarray, workers: int = 1) -> np.ndarray:
-    """(..., n, n) float32 image of a half transform (..., n, n//2 + 1) made by ``forward``."""
-    n = ft.shape[-2]
-    return fft.irfft2(ft, s=(n, n), norm="forward", workers=workers)
+def inverse(ft: np.ndarray) -> np.ndarray:
+    """(n, n) float32 image of a half transform (n, n//2 + 1) made by ``forward``."""
+    n = len(ft)
+    return np.fft.irfft2(ft, s=(n, n), norm="forward").astype(np.float32)

@@ -10,15 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft
 
 from vitreous.engine.pick_bank import Bank
-from vitreous.engine.pick_image import normalise, square
 from vitreous.engine.pick_references import References, centre_of_inverse, transform_at
-from vitreous.engine.pick_size import WorkSize, crop, forward, frequencies, inverse, round_half_away
-from vitreous.kernels_pick import pick_best
+from vitreous.engine.pick_size import WorkSize, crop, frequencies, round_half_away
+from vitreous.kernels_pick import COLUMN_BLOCK, inverse_columns, inverse_maps, inverse_rows, pick_best
 
 TILE_BYTES = 6 << 20  # of correlation maps at a time: they stay in the cache until they are reduced
+ROWS = 32  # that inverse_rows transforms at a time
 LEAST_VARIANCE, LEAST_EXPECTED, LARGEST_EXPONENT = 1e-10, 1e-6, 80.0
 
 
@@ -53,45 +52,27 @@ def surroundings_kernel(references: References, size: WorkSize) -> tuple[np.ndar
     return transform_at(ring, ky, np.arange(size.work // 2 + 1), size.full, size.full).conj(), int(ring.sum())
 
 
-def prepare(
-    image: np.ndarray,
-    size: WorkSize,
-    *,
-    outlier_sd: float,
-    highpass_A: float | None,
-    pixel_size_A: float,
-    seed: int,
-    workers: int = 1,
-) -> np.ndarray:
-    """(full, full) float32 normalised micrograph, high-passed where asked for."""
-    image = square(normalise(image, outlier_sd), size, seed)
-    if not highpass_A:
-        return image
+def highpass_gain(size: WorkSize, highpass_A: float, pixel_size_A: float) -> np.ndarray:
+    """(full, full//2 + 1) float32 filter of the square that takes out what is coarser; its edge is two shells wide."""
     ky, kx = frequencies(size.full)
-    k = np.sqrt(ky**2 + kx**2)
     middle = round_half_away(size.full * pixel_size_A / highpass_A)
-    depth = np.clip((k - (middle - 1)) / 2, 0, 1)  # an edge of two shells
-    return fft.irfft2(
-        fft.rfft2(image, workers=workers) * (0.5 - 0.5 * np.cos(np.pi * depth)).astype(np.float32),
-        s=image.shape,
-        workers=workers,
-    )
+    depth = np.clip((np.sqrt(ky**2 + kx**2) - (middle - 1)) / 2, 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * depth)).astype(np.float32)
 
 
-def surroundings(
-    image: np.ndarray, ft: np.ndarray, kernel: np.ndarray, n_outside: int, size: WorkSize, workers: int = 1
-) -> Surroundings:
+def surroundings(be, fts: np.ndarray, kernel: np.ndarray, n_outside: int, size: WorkSize) -> Surroundings:
     """Local mean and standard deviation.
 
     Parameters
     ----------
-    image : (full, full) float32
-    ft : (work, work//2 + 1) its transform
+    fts : (2, work, work//2 + 1) transforms of the micrograph and of its square
     kernel, n_outside : from ``surroundings_kernel``
     """
     scale = np.float32(size.full**2 / n_outside)
-    mean = inverse(ft * kernel, workers) * scale
-    variance = inverse(forward(np.square(image), size.work, workers) * kernel, workers) * scale - mean**2
+    one = np.ones((1, *kernel.shape), np.float32)
+    mean, squares = (inverse_maps(be, ft * kernel, one, size.work)[0] for ft in fts)
+    mean *= scale
+    variance = squares * scale - mean**2
     return Surroundings(mean, np.sqrt(np.where(variance > LEAST_VARIANCE, variance, np.float32(1))))
 
 
@@ -122,7 +103,7 @@ def expected(
 
 def half_buffer(bank: Bank, size: WorkSize) -> np.ndarray:
     """Room for the half-transformed basis maps, to be used for one micrograph after the other."""
-    return np.empty((len(bank.basis), size.work, bank.basis.shape[2]), np.complex64)
+    return np.empty((len(bank.basis), -(-bank.basis.shape[2] // COLUMN_BLOCK), size.work, 2, COLUMN_BLOCK), np.float32)
 
 
 def correlate(
@@ -140,27 +121,18 @@ def correlate(
     best : (n_ref, work, work) float32
     which : (n_ref, work, work) int32       template, counted from 0 within the reference; in ``bank.angles_deg``
     """
-    n_ref, work, n = len(bank.start) - 1, size.work, len(ft)
+    n_ref, work = len(bank.start) - 1, size.work
     half = half_buffer(bank, size) if half is None else half
-    up, down = n // 2 + 1, (n - 1) // 2
-    half[:, up : work - down] = 0
-    ft = ft * np.float32(size.full**2 / n_inside)
-    for rows, factor in ((slice(0, bank.n_even), ft), (slice(bank.n_even, None), ft * np.complex64(-1j))):
-        np.multiply(bank.basis[rows, :up], factor[:up], out=half[rows, :up])
-        np.multiply(bank.basis[rows, n - down :], factor[n - down :], out=half[rows, work - down :])
-    half = fft.ifft(half, axis=1, norm="forward", workers=be.n_threads, overwrite_x=True)
+    inverse_columns(be, ft * np.float32(size.full**2 / n_inside), bank.basis, work, bank.n_even, half)
     best, which = np.empty((n_ref, work, work), np.float32), np.empty((n_ref, work, work), np.int32)
-    rows = max(TILE_BYTES // (4 * len(half) * work), 1)
-    for y in range(0, work, rows):
-        maps = fft.irfft(half[:, y : y + rows], n=work, axis=2, norm="forward", workers=be.n_threads)
-        found = pick_best(
-            be,
-            be.to_device(maps.reshape(len(maps), -1)),
-            bank.coefficients,
-            bank.start,
-            bank.n_even if bank.turns else None,
-        )
-        best[:, y : y + rows], which[:, y : y + rows] = (be.to_host(a).reshape(n_ref, -1, work) for a in found)
+    step = max(TILE_BYTES // (4 * len(half) * work) // ROWS * ROWS, ROWS)
+    room = np.empty((len(half), step, work), np.float32)
+    for y in range(0, work, step):
+        rows = min(step, work - y)
+        maps = inverse_rows(be, half, ft.shape[1], work, y, rows, room if rows == step else None)
+        found = pick_best(be, maps.reshape(len(maps), -1), bank.coefficients, bank.start,
+                          bank.n_even if bank.turns else None)  # fmt: skip
+        best[:, y : y + rows], which[:, y : y + rows] = (a.reshape(n_ref, -1, work) for a in found)
     turned, which = np.divmod(which, len(bank.coefficients))
     return best, which - bank.start[:-1, None, None] + turned * len(bank.psi_deg)
 
@@ -170,11 +142,6 @@ def figure_of_merit(best: np.ndarray, around: Surroundings, expect: Expected) ->
     delta = (np.float32(2 * expect.mean) * around.mean - 2 * best) / around.sd + np.float32(expect.power)
     np.clip(delta * np.float32(-0.5), None, LARGEST_EXPONENT, out=delta)
     return (np.exp(delta, out=delta) - 1) / np.float32(expect.ratio - 1)
-
-
-def transforms(image: np.ndarray, size: WorkSize, workers: int = 1) -> np.ndarray:
-    """(work, work//2 + 1) transform of a prepared micrograph."""
-    return forward(image, size.work, workers)
 
 
 def for_bank(ft: np.ndarray, ctf: np.ndarray | None, size: WorkSize) -> np.ndarray:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from vitreous.comm import LocalComm
 from vitreous.engine import filters, gold, gradient, gradient3d, initial, schedule, schedule3d, schedule_gradient
 from vitreous.engine.maximise import changed
 from vitreous.engine.reconstruct3d import reconstruct
@@ -26,7 +25,7 @@ RENEW_EVERY = 10
 FIRST_STALL = 10
 
 
-def first_maps(be, state: Refinement, settings: Settings, source, *, n_first: int, use_blobs: bool) -> np.ndarray:
+def first_maps(be, comm, state: Refinement, settings: Settings, source, *, n_first: int, use_blobs: bool) -> np.ndarray:
     """(K, box, box, box) float32: maps of the first particles at random orientations, or blobs of their contrast.
 
     Parameters
@@ -43,7 +42,7 @@ def first_maps(be, state: Refinement, settings: Settings, source, *, n_first: in
     lattice = VolumeLattice(model.box, model.padding, size / 2)
     choice = CtfChoice(settings.ctf, settings.intact_first_peak, settings.phase_flipped, settings.only_flip_phases)
     which = {"order": order, "volume_of": class_of, "max_bad": 1.0}  # the noise estimate reads them again, and counts
-    sums, _ = insert_particles(be, LocalComm(), random, source, lattice, model.pixel_size_A, choice, **which)
+    sums, _ = insert_particles(be, comm, random, source, lattice, model.pixel_size_A, choice, **which)
     maps = np.stack([reconstruct(be, s, lattice).volume for s in sums])
     if use_blobs:
         maps = initial.blobs(maps, settings.particle_diameter_A / model.pixel_size_A, seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +25,45 @@ from vitreous.io.coordinates import (
 from vitreous.io.micrograph_list import MicrographList, read_micrograph_list
 from vitreous.io.mrc import StackReader, write_mrc
 from vitreous.io.star import Block, write_star
+from vitreous.job.buffers import Buffers
 from vitreous.job.job import Job, command_line
 from vitreous.job.memory import peak_bytes
 from vitreous.job.rundir import TEMPORARY
 from vitreous.programs.autopick_maps import MapFiles
 from vitreous.programs.autopick_options import Options
-from vitreous.programs.launch import open_job, record_options
+from vitreous.programs.launch import open_job, record_options, with_unfinished
 from vitreous.programs.option_text import value_rows
-from vitreous.report.autopick import AutopickRun, Shown, autopick_report
+from vitreous.report.autopick import AutopickRun, Shown, autopick_report, binned
 
 __all__ = ["Options", "Result", "run"]
 
 MOST_WITH_MAPS = 30  # maps of figures of merit fill a disk
 N_SHOWN = 6  # micrographs in the report
+
+
+def spread(n: int) -> list[int]:
+    """A few of n, evenly spread."""
+    return sorted({int(i) for i in np.linspace(0, n - 1, min(N_SHOWN, n))}) if n else []
+
+
+class Memory:
+    """What is kept from one micrograph to the next.
+
+    Attributes
+    ----------
+    buffers : of micrographs
+    small : micrograph -> itself binned, and the factor, for the report
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self.buffers = Buffers()
+        self.small: dict[str, tuple[np.ndarray, int]] = {}
+        self._wanted = {i: names[i] for i in spread(len(names))}
+
+    def keep_small(self, row: int, image: np.ndarray) -> None:
+        """Keep a micrograph's picture where the report will show it."""
+        if row in self._wanted:
+            self.small[self._wanted[row]] = binned(image)
 
 
 @dataclass(frozen=True)
@@ -65,6 +92,7 @@ def run(options: Options, be, comm) -> Result:
     options = comm.map(with_seed, [options])[0]  # one for all processes
     with open_job(options, comm, backend=be.name, threads=be.n_threads) as job:
         began = time.monotonic()
+        job.how_to_continue = with_unfinished
         micrographs = read_micrograph_list(options.micrographs, options.angpix, options.ctf or options.LoG_use_ctf)
         warn_pixel_size(job, options, micrographs)
         picker = make_picker(be, options, micrographs)
@@ -74,7 +102,8 @@ def run(options: Options, be, comm) -> Result:
         if comm.rank == 0 and picker.projections is not None:
             path = options.folder + "reference_projections.mrcs"
             write_mrc(path, picker.projections, picker.options.angpix_ref, stack=True)
-        failed = pick_all(job, comm, options, micrographs, picker, todo)
+        memory = Memory(micrographs.names)
+        failed = pick_all(job, be, comm, options, micrographs, picker, todo, memory)
         record_options(job, picker.options)
         if todo and len(failed) == len(todo):
             name, why = next(iter(failed.items()))
@@ -82,7 +111,7 @@ def run(options: Options, be, comm) -> Result:
                 f"{name}: {why}" if len(todo) == 1 else f"all {len(todo)} micrographs failed, the first: {name}: {why}"
             )
         result = (
-            finish(job, picker.options, micrographs, failed, picker, time.monotonic() - began)
+            finish(job, picker.options, micrographs, failed, picker, memory, time.monotonic() - began)
             if comm.rank == 0
             else None
         )
@@ -128,6 +157,8 @@ def check(options: Options) -> None:
         raise InputError(
             "--write_fom_maps, --read_fom_maps: found both, expected one; leave out the one you do not mean"
         )
+    if options.keep_best_of_pairs not in (None, "yes", "no"):
+        raise InputError(f"--keep_best_of_pairs: found {options.keep_best_of_pairs}, expected yes or no; give one of them")
     if not options.pickname or "/" in options.pickname:
         raise InputError(f"--pickname: found {options.pickname!r}, expected a word without a slash; give one")
 
@@ -176,7 +207,9 @@ def clean_stale(options: Options, micrographs: MicrographList) -> None:
                 path.unlink(missing_ok=True)
 
 
-def pick_all(job: Job, comm, options: Options, micrographs: MicrographList, picker, todo: list[int]) -> dict[str, str]:
+def pick_all(
+    job: Job, be, comm, options: Options, micrographs: MicrographList, picker, todo: list[int], memory: Memory
+) -> dict[str, str]:
     """Pick the micrographs ``todo``; returns those that failed, with the reason."""
     mine, outcomes = comm.share(todo), []
     tell_plan(job, options, micrographs, picker, todo)
@@ -185,14 +218,14 @@ def pick_all(job: Job, comm, options: Options, micrographs: MicrographList, pick
         job.check_abort()
         start = time.monotonic()
         try:
-            n = pick_one(options, micrographs, picker, row)
+            n = pick_one(options, micrographs, picker, row, memory)
             return micrographs.names[row], "", n, time.monotonic() - start
         except InputError as error:
             return micrographs.names[row], str(error), 0, time.monotonic() - start
 
     with (
         job.progress.bar("Autopicking", len(todo), "micrographs") as bar,
-        ThreadPoolExecutor(picker.n_parallel) as pool,
+        ThreadPoolExecutor(picker.n_parallel, initializer=lambda: be.lib.set_num_threads(picker.n_threads)) as pool,
     ):
         try:
             for outcome in pool.map(one, mine):
@@ -246,7 +279,7 @@ def size_of(options: Options, micrographs: MicrographList, nx: int, ny: int):
     )
 
 
-def pick_one(options: Options, micrographs: MicrographList, picker, row: int) -> int:
+def pick_one(options: Options, micrographs: MicrographList, picker, row: int, memory: Memory) -> int:
     """Pick one micrograph and write what was found; returns the number of picks."""
     name = micrographs.names[row]
     path = coordinate_path(options.folder, name, options.suffix)
@@ -257,13 +290,20 @@ def pick_one(options: Options, micrographs: MicrographList, picker, row: int) ->
             raise InputError(f"{name}: has {reader.n_sections} sections, expected one micrograph; sum the movie first")
         ny, nx = reader.shape
         size = size_of(options, micrographs, nx, ny)
-        image = None if options.read_fom_maps else reader.read([1])[0]
-    picks = picker.read(maps, size) if image is None else picker.pick(image, row, size, maps)
+        image = None if options.read_fom_maps else reader.read([1], memory.buffers.take((1, ny, nx)))
+    if image is None:
+        picks = picker.read(maps, size)
+    else:
+        picks = picker.pick(image[0], row, size, maps)
+        memory.keep_small(row, image[0])
+        memory.buffers.give_back(image)
     write_coordinates(path, picker.columns(picks))
     return len(picks)
 
 
-def finish(job: Job, options: Options, micrographs: MicrographList, failed, picker, seconds: float) -> Result:
+def finish(
+    job: Job, options: Options, micrographs: MicrographList, failed, picker, memory: Memory, seconds: float
+) -> Result:
     """Lists, summary, report and the last lines, from all coordinate files that are there."""
     paths = {name: coordinate_path(options.folder, name, options.suffix) for name in micrographs.names}
     paths = {name: path for name, path in paths.items() if path.exists() and name not in failed}
@@ -280,44 +320,35 @@ def finish(job: Job, options: Options, micrographs: MicrographList, failed, pick
         write_star(options.folder + "summary.star", [Block("", columns=columns)])
     job.progress.line(f" Total number of particles from {len(paths)} micrographs is {counts.sum()}")
     job.progress.line(f" i.e. on average there were {counts.mean() if len(counts) else 0:.0f} particles per micrograph")
+    if failed:
+        job.progress.line(f" {len(failed)} micrographs could not be picked (see the warnings); the others are done")
     job.log.event(
         "picks", n_micrographs=len(paths), n_picks=int(counts.sum()), n_failed=len(failed), seconds=round(seconds, 3)
     )
     page = autopick_report(AutopickRun(
         title=f"Picks: {options.folder}", option_rows=list(value_rows(options)), names=list(paths), counts=counts, foms=foms,
-        failed=failed, shown=shown(picker, tables, micrographs), facts=picker.facts(), machine={
+        failed=failed, shown=shown(picker, tables, micrographs, memory), facts=picker.facts(), machine={
             "command": command_line(), "version": __version__, "seconds": round(seconds, 1),
             "peak memory, GB": round(peak_bytes() / 2**30, 2)},
     ))  # fmt: skip
     return Result(paths, counts, means, failed, job.write_report(page))
 
 
-def shown(picker, tables: dict[str, Any], micrographs: MicrographList) -> list[Shown]:
+def shown(picker, tables: dict[str, Any], micrographs: MicrographList, memory: Memory) -> list[Shown]:
     """A few micrographs spread over the list, with their picks."""
-    names = [name for name, table in tables.items()]
-    chosen = (
-        [names[i] for i in sorted(set(np.linspace(0, len(names) - 1, min(N_SHOWN, len(names))).astype(int)))]
-        if names
-        else []
-    )
+    names = list(tables)
+    chosen = [names[i] for i in spread(len(names))]
     out = []
     for name in chosen:
-        try:
-            with StackReader(name) as reader:
-                image = reader.read([1])[0]
-        except InputError:
-            continue
+        small = memory.small.get(name)
+        if small is None:  # picked by an earlier run, or elsewhere
+            try:
+                with StackReader(name) as reader:
+                    small = binned(reader.read([1])[0])
+            except InputError:
+                continue
         table = tables[name]
         fom = np.asarray(table.get("rlnAutopickFigureOfMerit", np.zeros(table.n_rows)), float)
-        out.append(
-            Shown(
-                name,
-                image,
-                table["rlnCoordinateX"],
-                table["rlnCoordinateY"],
-                fom,
-                picker.diameter_A / micrographs.pixel_size_A,
-                micrographs.pixel_size_A,
-            )
-        )
+        diameter_px = picker.diameter_A / micrographs.pixel_size_A
+        out.append(Shown(name, *small, table["rlnCoordinateX"], table["rlnCoordinateY"], fom, diameter_px))
     return out

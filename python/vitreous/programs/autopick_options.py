@@ -206,9 +206,9 @@ class Options(ProgramOptions):
     LoG_max_search: float | None = option(
         None, "the same as --Log_max_search", group="expert", unset="--Log_max_search", ge=2, le=50
     )
-    keep_best_of_pairs: bool = option(
-        False, "of two picks closer than --min_distance always keep the better one; RELION drops both where they are of different clusters",
-        group="expert",
+    keep_best_of_pairs: str | None = option(
+        None, "of two picks closer than --min_distance always keep the better one; RELION drops both where they are of different clusters",
+        group="expert", metavar="yes|no", bare="yes", unset="yes with a map, whose views find each particle several times; no otherwise",
     )  # fmt: skip
     shrink_particle_mask: float = option(
         2.0, "make the circle around a template smaller by this much", group="expert", unit="px", ge=0

@@ -10,8 +10,8 @@ import numpy as np
 from vitreous.engine import pick_template as engine
 from vitreous.engine.pick_bank import Bank, angles_deg, make_bank
 from vitreous.engine.pick_ctf import ctf_table
+from vitreous.engine.pick_image import transforms
 from vitreous.engine.pick_log import Picks
-from vitreous.engine.pick_map import map_references
 from vitreous.engine.pick_peaks import PeakSettings, find_peaks
 from vitreous.engine.pick_references import gaussian_blob, masked, own_diameter_px, rescaled
 from vitreous.engine.pick_size import WorkSize, round_half_away
@@ -23,20 +23,19 @@ from vitreous.programs.autopick_options import Options
 
 
 class TemplatePicker:
-    """Finds particles that look like one of the references; one micrograph at a time, with all threads.
+    """Finds particles that look like one of the references; all threads work on one micrograph.
 
     Attributes
     ----------
-    n_parallel : micrographs worked on at a time
+    n_parallel, n_threads : micrographs worked on at a time, and threads of the kernels, which work on one
     options : with the diameter and the distance that were worked out
     diameter_A : of the references' circle
     references : at the micrographs' pixel size, inside their circle
     projections : (n, b, b) of the map that was given as reference, None where it is none
     """
 
-    n_parallel = 1
-
     def __init__(self, be, options: Options, micrographs: MicrographList):
+        self.n_parallel, self.n_threads = min(2, be.n_threads), be.n_threads
         self.be, self.micrographs = be, micrographs
         self.notes: list[str] = []
         self._lock, self._banks = threading.Lock(), {}
@@ -51,10 +50,16 @@ class TemplatePicker:
         if options.min_distance is None:
             half = self.references.box * pixel_A / 2
             self.options = options = options.derive("half the side of the references", min_distance=half)
+        if options.keep_best_of_pairs is None:
+            self.options = options = (
+                options.derive("no map", keep_best_of_pairs="no")
+                if self.projections is None
+                else options.derive("several views of one map", keep_best_of_pairs="yes")
+            )
         self.peaks = PeakSettings(
             options.threshold, round_half_away(options.min_distance / pixel_A), self.references.radius_px,
             options.skip_side + self.references.box // 2, options.max_stddev_noise or -1.0, options.min_avg_noise,
-            options.keep_best_of_pairs,
+            options.keep_best_of_pairs == "yes",
         )  # fmt: skip
 
     def _gauss(self, options, pixel_A):
@@ -71,6 +76,8 @@ class TemplatePicker:
     def _files(self, options, pixel_A):
         images, header_A = read_pick_references(options.ref)
         if is_volume(options.ref):
+            from vitreous.engine.pick_map import map_references  # imports much that others do without
+
             images = map_references(self.be, images, options.healpix_order, options.sym, int(options.pad))
             self.projections = images
         if options.angpix_ref:
@@ -117,7 +124,7 @@ class TemplatePicker:
         if self.options.read_fom_maps:
             n_basis = 0
         return {
-            "micrographs and their transforms": 20 * size.full**2,
+            "micrographs": 4 * size.full**2 + 4 * size.nx * size.ny * (self.n_parallel - 1) + 8 * size.full * size.work,
             "basis images": 4 * n_basis * n * (n // 2 + 1),
             "basis maps": 8 * n_basis * size.work * (n // 2 + 1) + 2 * engine.TILE_BYTES,
             "figures of merit": (8 * len(self.references.images) + 24) * size.work**2,
@@ -126,39 +133,37 @@ class TemplatePicker:
             else 0,
         }
 
-    def _bank(self, size: WorkSize) -> tuple[Bank, np.ndarray, int, np.ndarray]:
-        """Bank, surroundings' kernel and buffer for this size of micrographs; only the last size's are kept."""
-        key = (size.full, size.band, size.work)
-        with self._lock:
-            if key not in self._banks:
-                self._banks.clear()
-                bank = make_bank(
-                    self.be,
-                    self.references,
-                    size,
-                    step_deg=self.options.ang,
-                    pad=self.options.pad,
-                    error=self.options.bank_error,
-                )
-                kernel = engine.surroundings_kernel(self.references, size)
-                self._banks[key] = (bank, *kernel, engine.half_buffer(bank, size))
-            return self._banks[key]
+    def _bank(self, size: WorkSize) -> tuple[Bank, np.ndarray, int, np.ndarray, np.ndarray | None]:
+        """Bank, surroundings' kernel, buffer and filter for this size of micrographs; only the last size's are kept."""
+        o, key = self.options, (size.full, size.band, size.work)
+        if key not in self._banks:
+            self._banks.clear()
+            bank = make_bank(self.be, self.references, size, step_deg=o.ang, pad=o.pad, error=o.bank_error)
+            kernel = engine.surroundings_kernel(self.references, size)
+            highpass = engine.highpass_gain(size, o.highpass, self.micrographs.pixel_size_A) if o.highpass else None
+            self._banks[key] = (bank, *kernel, engine.half_buffer(bank, size), highpass)
+        return self._banks[key]
 
     def pick(self, image: np.ndarray, row: int, size: WorkSize, maps: MapFiles) -> Picks:
         """Picks of one micrograph (ny, nx)."""
-        o, threads = self.options, self.be.n_threads
-        bank, kernel, n_outside, half = self._bank(size)
-        image = engine.prepare(
-            image,
-            size,
-            outlier_sd=o.outlier_removal_zscore,
-            highpass_A=o.highpass,
-            pixel_size_A=self.micrographs.pixel_size_A,
-            seed=o.random_seed + row,
-            workers=threads,
-        )
-        ft = engine.transforms(image, size, threads)
-        around = engine.surroundings(image, ft, kernel, n_outside, size, threads)
+        if self.references.box > min(size.nx, size.ny):
+            raise InputError(
+                f"is {size.nx} x {size.ny} px, expected at least the references' box of {self.references.box} px; check "
+                "--angpix_ref, or take it from the list"
+            )
+        with self._lock:  # one at a time; another one is read, or its peaks sought, meanwhile
+            foms, psis, around = self._correlate(image, row, size, maps)
+        return find_peaks(self.be, foms, psis, around.mean, around.sd, size, self.peaks)
+
+    def _correlate(self, image, row, size, maps):
+        """Figures of merit and angles of every reference, and the surroundings; written to files where asked for."""
+        o = self.options
+        bank, kernel, n_outside, half, highpass = self._bank(size)
+        fts = transforms(
+            self.be, image, size, size.work, outlier_sd=o.outlier_removal_zscore, seed=o.random_seed + row,
+            highpass=highpass, squared=True,
+        )  # fmt: skip
+        around = engine.surroundings(self.be, fts, kernel, n_outside, size)
         ctf = (
             ctf_table(self.be, self.micrographs, row, size, size.band, intact_first_peak=o.ctf_intact_first_peak)
             if o.ctf
@@ -166,7 +171,7 @@ class TemplatePicker:
         )
         rng = np.random.default_rng([o.random_seed, row]) if o.fom_noise else None
         expect = engine.expected(bank.first, ctf, self.references, size, rng)
-        ft = engine.for_bank(ft, ctf, size)
+        ft = engine.for_bank(fts[0], ctf, size)
         best, which = engine.correlate(self.be, bank, ft, size, self.references.n_inside, half)
         foms = [engine.figure_of_merit(b, around, e) for b, e in zip(best, expect)]
         psis = [bank.angles_deg[i].astype(np.float32) for i in which]
@@ -175,14 +180,14 @@ class TemplatePicker:
         for i, (fom, psi, e) in enumerate(zip(foms, psis, expect)):
             maps.write(f"_ref{i:06d}._bestCCF", fom, size.scale, e.ratio)
             maps.write(f"_ref{i:06d}._bestPSI", psi, size.scale)
-        return find_peaks(foms, psis, around.mean, around.sd, size, self.peaks)
+        return foms, psis, around
 
     def read(self, maps: MapFiles, size: WorkSize) -> Picks:
         """Picks from the maps of an earlier run."""
         n_ref = range(len(self.references.images))
         sd, mean = (maps.read(name, size.work)[0] for name in ("_stddevNoise", "_avgNoise"))
         foms, psis = ([maps.read(f"_ref{i:06d}._best{kind}", size.work)[0] for i in n_ref] for kind in ("CCF", "PSI"))
-        return find_peaks(foms, psis, mean, sd, size, self.peaks)
+        return find_peaks(self.be, foms, psis, mean, sd, size, self.peaks)
 
     def columns(self, picks: Picks) -> dict[str, np.ndarray]:
         """Columns of the coordinate file, in RELION's order for templates."""

@@ -17,14 +17,14 @@ from vitreous.io import extracted
 from vitreous.io.coordinates import write_coordinate_list
 from vitreous.io.extracted import Columns
 from vitreous.io.mrc import read_header
-from vitreous.job.job import Job, command_line
+from vitreous.job.job import Job
 from vitreous.job.memory import peak_bytes
 from vitreous.job.rundir import TEMPORARY
 from vitreous.programs.extract_loop import Outcome, run_tasks
 from vitreous.programs.extract_options import Options
 from vitreous.programs.extract_plan import Plan, Task, make_plan
 from vitreous.programs.extract_stack import operate
-from vitreous.programs.launch import open_job
+from vitreous.programs.launch import open_job, with_unfinished
 from vitreous.programs.option_text import value_rows
 from vitreous.report.extract import Summary, report_html
 
@@ -64,7 +64,7 @@ def run(options: Options, be: Any, comm: Any) -> Result | None:
             "starts from the folder that the program runs in"
         )
     with open_job(options, comm, backend=be.name) as job:
-        job.how_to_continue = how_to_continue
+        job.how_to_continue = with_unfinished
         plan = make_plan(options)
         for note in (*plan.notes, *_even_notes(options)):
             job.warning(note)
@@ -77,12 +77,6 @@ def run(options: Options, be: Any, comm: Any) -> Result | None:
         summary = Summary(__version__, time.monotonic() - began, peak_bytes(), be.n_threads, _background_text(options))
         job.write_report(report_html(result, plan, summary, _rows(options)))
     return result
-
-
-def how_to_continue() -> str:
-    """The command that does what a stopped run has not done."""
-    command = command_line()
-    return command if "--only_do_unfinished" in command else f"{command} --only_do_unfinished"
 
 
 def _rows(options: Options) -> list[tuple]:

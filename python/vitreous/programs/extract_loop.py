@@ -17,6 +17,7 @@ from vitreous.io import extracted
 from vitreous.io.extracted import Columns
 from vitreous.io.micrographs import CountedStackWriter
 from vitreous.io.mrc import StackReader
+from vitreous.job.buffers import Buffers
 from vitreous.programs.extract_plan import Plan, Task
 
 SAMPLES = 1000  # images kept for the report
@@ -54,11 +55,8 @@ class Reader:
     """Micrographs in order, each read while the one before is worked on; their memory is used again."""
 
     def __init__(self):
-        self._free: list[np.ndarray] = []
-
-    def give_back(self, image: np.ndarray) -> None:
-        """The caller is done with an image that ``read`` gave."""
-        self._free.append(image)
+        self._buffers = Buffers()
+        self.give_back = self._buffers.give_back  # the caller is done with an image that ``read`` gave
 
     def read(self, path: str) -> np.ndarray:
         """(ny, nx) float32 of the first section; raises InputError."""
@@ -70,10 +68,7 @@ class Reader:
                     "a single micrograph"
                 )
             reader.require_whole()
-            fit = next((i for i, a in enumerate(self._free) if a.shape[1:] == reader.shape), None)
-            buffer = self._free.pop(fit) if fit is not None else None
-            self._free.clear()
-            return reader.read([1], buffer)
+            return reader.read([1], self._buffers.take((1, *reader.shape)))
 
     def ahead(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, np.ndarray | Exception]]:
         """(task, its micrograph as (1, ny, nx), or what went wrong); one more is being read."""
@@ -90,31 +85,11 @@ class Reader:
                 yield task, found
 
 
-class Pool:
-    """Memory of batches that is used again: fresh pages would cost more than what is computed in them."""
-
-    def __init__(self):
-        self._free: list[np.ndarray] = []
-
-    def take(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """(n, b, b) float32, in memory that was given back or in new."""
-        n = int(np.prod(shape))
-        fit = next((i for i, flat in enumerate(self._free) if flat.size >= n), None)
-        flat = np.empty(n, np.float32) if fit is None else self._free.pop(fit)
-        return flat[:n].reshape(shape)
-
-    def give_back(self, images: np.ndarray) -> None:
-        """Nobody reads an array of ``take`` any more; others are ignored."""
-        flat = images.base
-        if isinstance(flat, np.ndarray) and flat.ndim == 1 and flat.dtype == np.float32:
-            self._free.append(flat)
-
-
 class Behind:
     """Runs jobs in order on one thread, at most a few ahead of it; the first error of a job is raised by ``put``."""
 
     def __init__(self, most: int = 2):
-        self.pool = Pool()  # of the images that wait to be written
+        self.pool = Buffers()  # of the images that wait to be written
         self._jobs: queue.Queue = queue.Queue(most)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)

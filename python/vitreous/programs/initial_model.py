@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vitreous.comm import LocalComm
 from vitreous.engine.schedule3d import AutoOptions
 from vitreous.engine.schedule_gradient import subset_size
 from vitreous.io.moment_files import with_moments, write_moments
@@ -114,7 +115,7 @@ def initialise(be, job, options: Options, settings, state: Refinement, source) -
     told = set(state.dataset.quarantined)
     if not options.ref:
         use_blobs = not options.no_init_blobs
-        maps = gradient.first_maps(be, state, settings, source, n_first=n_first, use_blobs=use_blobs)
+        maps = gradient.first_maps(be, LocalComm(), state, settings, source, n_first=n_first, use_blobs=use_blobs)
         state = replace(state, models=[replace(state.models[0], references=maps)])
     state = gradient.initialise(be, state, settings, source, n_first=n_first, max_bad=options.max_bad_fraction)
     tell_quarantined(job, state.dataset, told)

@@ -50,3 +50,9 @@ def record_options(job: Job, options: ProgramOptions) -> None:
     """Write the record and the log again, when the program has derived values that the user left open."""
     job.write_record(record(options, command_line(), __version__))
     job.log.event("options", options=describe(options))
+
+
+def with_unfinished() -> str:
+    """The command that does what a stopped run has not done."""
+    command = command_line()
+    return command if "--only_do_unfinished" in command else f"{command} --only_do_unfinished"

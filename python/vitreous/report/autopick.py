@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vitreous.report import figures
+from vitreous.report.charts import histogram, series
 from vitreous.report.page import Page, grey, png
 
 PICTURE_PX = 640
@@ -19,15 +19,15 @@ MOST_ROWS = 400  # of the table of micrographs
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """One micrograph of the report: image (ny, nx), picks in its pixels, and the diameter of their circles, px."""
+    """One micrograph of the report: picture and factor from ``binned``, picks and diameter of their circles in its pixels."""
 
     name: str
-    image: np.ndarray
+    small: np.ndarray
+    factor: int
     x_px: np.ndarray
     y_px: np.ndarray
     fom: np.ndarray
     diameter_px: float
-    pixel_size_A: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +69,11 @@ def autopick_report(run: AutopickRun) -> str:
         page.gallery([picture(shown, limits) for shown in run.shown], min_rem=24)
     if len(every):
         page.section("Figures of merit and numbers")
-        page.figures([(figures.histogram(every, "figure of merit"), "figures of merit of all picks"),
-                      (figures.histogram(run.counts, "picks per micrograph"), "picks per micrograph"),
-                      (figures.curves(np.arange(1, len(run.counts) + 1), [("picks", {"": run.counts})], "micrograph"),
-                       "picks in the order of the table")])  # fmt: skip
+        page.figures([
+            (histogram(every, "figure of merit", "picks"), "Figures of merit of all picks."),
+            (histogram(run.counts, "picks of a micrograph", "micrographs"), "How many micrographs have how many picks."),
+            (series(run.counts, "picks", "micrograph, in the order of the table"), "Picks of each micrograph."),
+        ])  # fmt: skip
     page.section("Table")
     mean = [float(f.mean()) if len(f) else None for f in run.foms]
     page.table(
@@ -103,7 +104,7 @@ def colour(share: float) -> str:
     return f"rgb({round(230 - 180 * share)},{round(60 + 80 * share)},{round(40 + 215 * share)})"
 
 
-def binned(image: np.ndarray, most_px: int) -> tuple[np.ndarray, int]:
+def binned(image: np.ndarray, most_px: int = PICTURE_PX) -> tuple[np.ndarray, int]:
     """Sums over whole squares so that the image is at most ``most_px`` wide, and the side of the squares."""
     step = -(-max(image.shape) // most_px)
     ny, nx = (n // step for n in image.shape)
@@ -115,10 +116,9 @@ def binned(image: np.ndarray, most_px: int) -> tuple[np.ndarray, int]:
 
 def picture(shown: Shown, limits: tuple[float, float]) -> str:
     """A card with a micrograph and a circle at each pick, as HTML."""
-    small, step = binned(shown.image, PICTURE_PX)
-    factor = 1 / step
-    data = base64.b64encode(png(grey(small, 1, 99))).decode()
-    ny, nx = small.shape
+    factor = 1 / shown.factor
+    data = base64.b64encode(png(grey(shown.small, 1, 99))).decode()
+    ny, nx = shown.small.shape
     share = (np.asarray(shown.fom, float) - limits[0]) / (limits[1] - limits[0])
     circles = "".join(
         f'<circle cx="{(x + 0.5) * factor:.1f}" cy="{(y + 0.5) * factor:.1f}" r="{max(shown.diameter_px * factor / 2, 2):.1f}" '

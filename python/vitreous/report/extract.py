@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vitreous.report.figures import curves, histogram
+from vitreous.report.charts import histogram, series
 from vitreous.report.maps import option_table
 from vitreous.report.page import Page, card, image_tag
 
@@ -107,7 +107,7 @@ def _statistics(page: Page, outcomes: Sequence[Any], n_done: int) -> None:
     if len(counts) > 1:
         figures.append(
             (
-                curves(np.arange(1, len(counts) + 1), [("particles", {"": counts})], "micrograph"),
+                series(counts, "particles", "micrograph, in the order of the table"),
                 "Particles of each micrograph.",
             )
         )

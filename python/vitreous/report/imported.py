@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vitreous.report.figures import histogram
+from vitreous.report.charts import histogram
 from vitreous.report.maps import option_table
 from vitreous.report.page import Page
 
@@ -50,11 +50,11 @@ def report_html(result: Any, facts: Any, options: Iterable[Sequence[Any]]) -> st
 
 def _ctf(page: Page, columns: dict[str, np.ndarray]) -> None:
     page.section("CTF", "Astigmatism far above the others' and fits that end early are micrographs to look at.")
-    figures = [(histogram(columns["rlnDefocusU"] / 1e4, "defocus, µm"), "Underfocus of each micrograph."),
-               (histogram(np.abs(columns["rlnDefocusU"] - columns["rlnDefocusV"]), "astigmatism, "
-                                                                                   "Å"), "|U - V|.")]  # fmt: skip
+    figures = [(histogram(columns["rlnDefocusU"] / 1e4, "defocus, µm", "micrographs"), "Underfocus of each micrograph."),
+               (histogram(np.abs(columns["rlnDefocusU"] - columns["rlnDefocusV"]), "astigmatism, Å",
+                          "micrographs"), "|U - V|.")]  # fmt: skip
     if "rlnCtfMaxResolution" in columns:
         values = columns["rlnCtfMaxResolution"]
         n_poor = int((values > POOR_A).sum())
-        figures.append((histogram(values, "fit to, Å"), f"Where the fit ends; {n_poor} beyond {POOR_A:g} Å."))
+        figures.append((histogram(values, "fit to, Å", "micrographs"), f"Where the fit ends; {n_poor} beyond {POOR_A:g} Å."))
     page.figures(figures)

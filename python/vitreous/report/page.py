@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+PIXELS_FOR_CONTRAST = 65_521  # of a larger image these many; about a prime, so that columns are not taken alone
 STYLE = """
 :root { --ink: #1d2530; --soft: #5b6673; --line: #dde3ea; --tint: #f5f7fa; --accent: #1f6f8b; }
 * { box-sizing: border-box; }
@@ -70,7 +71,7 @@ def png(image: np.ndarray) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(rows.tobytes(), 9))
+        + chunk(b"IDAT", zlib.compress(rows.tobytes()))
         + chunk(b"IEND", b"")
     )
 
@@ -78,7 +79,8 @@ def png(image: np.ndarray) -> bytes:
 def grey(image: np.ndarray, low_percent: float = 0.5, high_percent: float = 99.8) -> np.ndarray:
     """uint8 image with its own contrast, between two percentiles; not-a-number and constant images become black."""
     image = np.nan_to_num(np.asarray(image, float))
-    low, high = np.percentile(image, [low_percent, high_percent])
+    some = image.ravel()[:: max(1, image.size // PIXELS_FOR_CONTRAST)]
+    low, high = np.percentile(some, [low_percent, high_percent])
     if not high > low:
         return np.zeros(image.shape, np.uint8)
     return np.rint(255 * np.clip((image - low) / (high - low), 0, 1)).astype(np.uint8)
@@ -110,7 +112,9 @@ def card(pictures: Sequence[str], lines: Sequence[str], share: float | None = No
 
 
 def svg(figure) -> str:
-    """A matplotlib figure as an <svg> element."""
+    """A matplotlib figure as an <svg> element; one from ``charts`` is one already."""
+    if isinstance(figure, str):
+        return figure
     import matplotlib
 
     text = io.StringIO()
@@ -182,7 +186,7 @@ class Page:
         self._parts.append(f"<details><summary>{escape(fold)}</summary>{table}</details>" if fold else table)
 
     def figures(self, figures: Iterable[tuple[Any, str]]) -> None:
-        """Matplotlib figures side by side: (figure, caption)."""
+        """Figures of matplotlib or of ``charts`` side by side: (figure, caption)."""
         items = (
             f'<figure role="img" aria-label="{escape(text, quote=True)}">{svg(figure)}'
             f"<figcaption>{escape(text)}</figcaption></figure>"
