@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from vitreous.comm import LocalComm
 from vitreous.engine.schedule3d import AutoOptions
 from vitreous.engine.schedule_gradient import subset_size
 from vitreous.io.moment_files import with_moments, write_moments
@@ -63,6 +62,7 @@ def run(options: Options, be, comm) -> Result:
         with image_source(job, comm, options, state.dataset, root) as source:
             parts = refine_volume.tell_memory(be, job, options, state)
             if not options.continue_from:
+                state = with_first_maps(be, comm, options, settings, state, source)
                 state = comm.map(lambda s: initialise(be, job, options, settings, s, source), [state])[0]
             import_plots_early()
             state = iterations(be, comm, job, options, settings, state, source)
@@ -106,17 +106,22 @@ def course(options: Options) -> Course:
     return Course(None, options.iter)
 
 
+def with_first_maps(be, comm, options: Options, settings, state: Refinement, source) -> Refinement:
+    """The state with maps of random orientations, or with --ref as it was read."""
+    if options.ref:
+        return state
+    first = {"n_first": options.nr_parts_sigma2noise, "use_blobs": not options.no_init_blobs}
+    maps = gradient.first_maps(be, comm, state, settings, source, **first)
+    return replace(state, models=[replace(state.models[0], references=maps)])
+
+
 def initialise(be, job, options: Options, settings, state: Refinement, source) -> Refinement:
-    """First maps, noise spectra and the files of iteration 0."""
+    """Noise spectra and the files of iteration 0."""
     if not options.dont_check_norm:
         check_background(options, settings, state.dataset, source)
     n_first = options.nr_parts_sigma2noise
     job.progress.line(noise_line(n_first))
     told = set(state.dataset.quarantined)
-    if not options.ref:
-        use_blobs = not options.no_init_blobs
-        maps = gradient.first_maps(be, LocalComm(), state, settings, source, n_first=n_first, use_blobs=use_blobs)
-        state = replace(state, models=[replace(state.models[0], references=maps)])
     state = gradient.initialise(be, state, settings, source, n_first=n_first, max_bad=options.max_bad_fraction)
     tell_quarantined(job, state.dataset, told)
     retire_earlier_run(job)
