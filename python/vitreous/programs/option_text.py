@@ -61,7 +61,7 @@ def program_help(program: type[ProgramOptions], width: int = 0) -> str:
     lines = [f"vitreous {program.PROGRAM}: {program.SUMMARY}", ""]
     lines += [f"  {example}" for example in program.EXAMPLES]
     if program.SHARED:
-        lines += [f"  mpirun -n 4 vitreous {program.PROGRAM} ...   four processes share the work, each with --j threads"]
+        lines += [f"  mpirun -n 4 vitreous {program.PROGRAM} ...   shared by four processes"]
     for title, fields in by_group(program):
         lines += ["", title]
         for flag, field in fields:
