@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from vitreous.engine import gradient, schedule_gradient
-from vitreous.engine.em3d import Accumulator3D, Plan3D
+from vitreous.engine.em3d import Accumulator3D, Plan3D, joined
 from vitreous.engine.gold import finished
 from vitreous.engine.maximise import class_statistics, update_parameters
 from vitreous.engine.reconstruct3d import (
@@ -58,10 +58,8 @@ def maximise(be, plan: Plan3D, accs: list[Accumulator3D], moments: Moments, opti
         weight.append(0.5 * shell_mean_weight(be, sums[0] + sums[1], lattice))
     known = lattice.ratio**3 * np.array(weight)
     sigma2 = np.where(known > 0, 1 / np.where(known > 0, known, 1), 0)
-    acc = accs[0]
-    acc += accs[1]
     new = replace(
-        averaged(model, update_parameters(plan, acc), options.mu),
+        averaged(model, update_parameters(plan, joined(*accs)), options.mu),
         class_offset_A=np.zeros((model.n_classes, 2)),
         references=finished(plan, np.stack(volumes), flatten=plan.settings.flatten_solvent),
         tau2=np.array(plan.reference_power),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from vitreous.engine import filters, gold, gradient, gradient3d, initial, schedule, schedule3d, schedule_gradient
+from vitreous.engine.em3d import joined
 from vitreous.engine.maximise import changed
 from vitreous.engine.reconstruct3d import reconstruct
 from vitreous.engine.schedule_gradient import GradientOptions
@@ -151,9 +152,7 @@ def maximise(be, plan, accs, state: Refinement, options: GradientOptions, steps:
     """The model after a step along the gradient, or after an ordinary iteration with all particles."""
     if steps:
         return gradient3d.maximise(be, plan, accs, state.moments, options)
-    acc = accs[0]
-    acc += accs[1]
-    return gold.maximise_classes(be, plan, acc)
+    return gold.maximise_classes(be, plan, joined(*accs))
 
 
 def averaged_directions(found, old, mu: float):

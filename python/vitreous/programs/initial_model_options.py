@@ -27,6 +27,13 @@ def subset(when: str):
     )
 
 
+def resolution(when: str):
+    """The option for the detail that a phase compares."""
+    return option(
+        None, f"compare no finer detail in the {when} iterations", group="expert", unit="A", unset="no limit", on_continue=True, gt=0
+    )
+
+
 class Options(VolumeOptions):
     """First maps from nothing but the particles, by steps along the gradient of their likelihood."""
 
@@ -70,6 +77,8 @@ class Options(VolumeOptions):
         0.3, "share of the iterations with the first subsets and steps", group="expert", gt=0, lt=1
     )
     grad_fin_frac: float = option(0.2, "share of the iterations with the last subsets", group="expert", gt=0, lt=1)
+    grad_ini_resol: float | None = resolution("first")
+    grad_fin_resol: float | None = resolution("last")
     grad_em_iters: int = option(
         0, "last iterations by expectation-maximisation of all particles", group="expert", on_continue=True, ge=0
     )
@@ -124,6 +133,8 @@ class Options(VolumeOptions):
             step_scheme=first_step,
             tau2_fudge=weight,
             tau2_scheme=weight / _first_of(self.tau2_fudge_scheme, weight),
+            first_limit_A=self.grad_ini_resol or 0.0,
+            last_limit_A=self.grad_fin_resol or 0.0,
             mu=self.mu,
             em_iterations=self.grad_em_iters,
             inactivity=self.class_inactivity_threshold,

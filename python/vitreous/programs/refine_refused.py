@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 GRADIENT = (
     "grad grad_em_iters grad_ini_frac grad_fin_frac grad_ini_subset grad_fin_subset mu grad_stepsize "
-    "grad_stepsize_scheme grad_write_iter class_inactivity_threshold tau2_fudge_scheme"
+    "grad_stepsize_scheme grad_write_iter class_inactivity_threshold grad_ini_resol grad_fin_resol tau2_fudge_scheme"
 )
 OLD_GRADIENT = (
-    "grad_min_resol grad_ini_resol grad_fin_resol som som_ini_nodes som_connectivity som_inactivity_threshold "
+    "grad_min_resol som som_ini_nodes som_connectivity som_inactivity_threshold "
     "som_neighbour_pull sgd stochastic_em sgd_ini_iter sgd_fin_iter sgd_inbetween_iter sgd_ini_resol sgd_fin_resol "
     "sgd_ini_subset sgd_fin_subset sgd_stepsize sgd_sigma2fudge_initial sgd_sigma2fudge_halflife sgd_skip_anneal "
     "sgd_write_iter"
