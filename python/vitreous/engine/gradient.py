@@ -61,6 +61,18 @@ def update_moments(moments: Moments, i_class: int, gradients, momentum: float, c
     old[...] = curvature * old + (1 - curvature) * difference
 
 
+def direction(moments: Moments, i_class: int, shape: tuple[int, ...]) -> np.ndarray:
+    """(...) complex64 along which a class steps: the mean first moment over the root of the second."""
+    one, two = (middle(moments.first[half, i_class], shape) for half in (0, 1))
+    return 0.5 * (one + two) / (np.sqrt(middle(moments.second[i_class], shape)) + TINY)
+
+
+def copy_moments(moments: Moments, source: int, target: int, share: float) -> None:
+    """Let one class have a share of another's first moments, and its second."""
+    moments.first[:, target] = share * moments.first[:, source]
+    moments.second[target] = moments.second[source]
+
+
 def stepped(ft, moments: Moments, i_class: int, shell, length: float, tau2_fudge: float) -> np.ndarray:
     """A reference's transform after a step: supported shells follow the gradient, the others shrink.
 
@@ -76,8 +88,7 @@ def stepped(ft, moments: Moments, i_class: int, shell, length: float, tau2_fudge
     (...) complex64
     """
     one, two = (middle(moments.first[half, i_class], ft.shape) for half in (0, 1))
-    second = middle(moments.second[i_class], ft.shape)
-    along = 0.5 * (one + two) / (np.sqrt(second) + TINY)
+    along = direction(moments, i_class, ft.shape)
     inside = shell >= 0
     of = shell[inside]
     n_shells = int(of.max(initial=0)) + 1

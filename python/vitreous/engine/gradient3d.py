@@ -21,6 +21,12 @@ from vitreous.engine.schedule_gradient import GradientOptions
 from vitreous.model.state import Model, Moments
 from vitreous.model.volume import VolumeLattice
 
+# What a class begins again with.
+PER_CLASS = (
+    "class_weight", "references", "tau2", "data_vs_prior", "sigma2_reference", "class_resolution_A", "class_coverage"
+)
+# Of the first moments of a class, the share that its copy has (RELION's choice).
+KEPT_MOMENTUM = 0.9
 # Parameters that a mini-batch alone would leave to its noise.
 AVERAGED = ("class_weight", "sigma2_noise", "sigma_offset_A", "average_norm", "average_p_max", "group_scale")
 
@@ -67,7 +73,33 @@ def maximise(be, plan: Plan3D, accs: list[Accumulator3D], moments: Moments, opti
         sigma2_reference=sigma2,
         current_size_px=plan.size,
     )
-    return replace(new, **class_statistics(new))
+    new = replace(new, **class_statistics(new))
+    idle = idle_class(new.class_weight, plan.iteration, options)
+    if idle is None:
+        return new
+    power = [float((np.abs(gradient.direction(moments, k, lattice.shape)) ** 2).mean()) for k in range(new.n_classes)]
+    return revived(new, moments, idle, int(np.argmax(power * new.class_weight)))
+
+
+def idle_class(class_weight, iteration: int, options: GradientOptions) -> int | None:
+    """The class with the fewest particles, in the middle phase and below its part of an even share."""
+    n_first, n_middle, _ = schedule_gradient.phases(options)
+    least = int(np.argmin(class_weight))
+    few = class_weight[least] < options.inactivity / max(np.count_nonzero(class_weight), 1)
+    return least if few and n_first < iteration < n_first + n_middle else None
+
+
+def revived(model: Model, moments: Moments, idle: int, best: int) -> Model:
+    """The model with an idle class begun again as a copy of the best, which shares its weight with it."""
+    gradient.copy_moments(moments, best, idle, KEPT_MOMENTUM)
+    copied = {}
+    for name in PER_CLASS:
+        values = np.array(getattr(model, name))
+        values[idle] = values[best]
+        copied[name] = values
+    weight = copied["class_weight"]
+    weight[[idle, best]] = (model.class_weight[idle] + model.class_weight[best]) / 2
+    return replace(model, **copied)
 
 
 def averaged(old: Model, new: Model, mu: float) -> Model:

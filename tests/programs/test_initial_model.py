@@ -1,0 +1,121 @@
+"""initial-model as a user runs it, on a small simulated set: the right structure, its files, going on."""
+
+import numpy as np
+import pytest
+
+from vitreous.cli import call
+from vitreous.engine import filters
+from vitreous.errors import InputError
+from vitreous.io.mrc import read_mrc
+from vitreous.io.particles import read_particles
+from vitreous.io.star import read_star
+from vitreous.model.masks import soft_sphere
+from vitreous.model.rotation import euler_to_matrix
+
+BOX, PIXEL_A, DIAMETER_A = 24, 8.0, 150
+MIRROR = np.diag([1.0, 1.0, -1.0])
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """300 particles of all views at good contrast, and their truth."""
+    folder = tmp_path_factory.mktemp("initial_model")
+    call("simulate", o=str(folder), n=300, box=BOX, angpix=PIXEL_A, snr=1.0, particle_diameter=DIAMETER_A, seed=2, shift_std=4, verb=0)
+    return folder
+
+
+def model(case, root, **options):
+    """The result of a run with the usual options, others as given."""
+    given = {"i": str(case / "particles.star"), "particle_diameter": DIAMETER_A, "ctf": True, "zero_mask": True,
+             "flatten_solvent": True, "offset_range": 2, "iter": 30, "random_seed": 1}  # fmt: skip
+    if "continue" in options:
+        given = {}
+    given |= {"o": str(root), "j": 2, "verb": 0} | options
+    return call("initial-model", **{flag: value for flag, value in given.items() if value is not None})
+
+
+@pytest.fixture(scope="module")
+def thirty(case, tmp_path_factory):
+    """Root and result of thirty iterations."""
+    root = tmp_path_factory.mktemp("thirty") / "run"
+    return root, model(case, root)
+
+
+def error_after_alignment_deg(found, truth):
+    """Median angle between orientations once one rotation, and a change of hand, has brought one set onto the other."""
+    errors = []
+    for mine in (found, MIRROR @ found @ MIRROR):
+        u, _, v = np.linalg.svd((mine.transpose(0, 2, 1) @ truth).sum(0))
+        turned = mine @ (u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v)
+        cosine = (np.einsum("nij,nij->n", turned, truth) - 1) / 2
+        errors.append(np.degrees(np.median(np.arccos(np.clip(cosine, -1, 1)))))
+    return min(errors)
+
+
+def test_initial_model_finds_the_structure(case, thirty):
+    """Orientations agree with the true ones to the step of the search, of either hand; at random they are 126 deg away."""
+    _, result = thirty
+    truth = read_particles(case / "particles_truth.star").particles
+    drawn = result.particles.p_max > 0
+    assert drawn.mean() > 0.9  # thirty mini-batches of 200 of 300
+    error = error_after_alignment_deg(*(euler_to_matrix(p.euler_deg[drawn]) for p in (result.particles, truth)))
+    assert error < 2 * 15  # of two steps of the fine pass at order 1
+    assert result.map.shape == (BOX,) * 3 and result.maps.shape == (1, *(BOX,) * 3)
+
+
+def test_initial_model_writes_every_tenth_iteration(thirty):
+    root, result = thirty
+    names = {p.name for p in root.parent.iterdir()}
+    for i in (0, 10, 20, 30):
+        for name in ("data.star", "model.star", "optimiser.star", "class001.mrc", "1moment001.mrc", "1moment002.mrc", "2moment001.mrc"):
+            assert f"run_it{i:03d}_{name}" in names
+    assert not any("it015" in name for name in names) and {"report.html", "initial_model.mrc"} <= names
+    assert read_star(root.parent / "run_it030_optimiser.star")["optimiser_general"].columns["rlnDoGradientRefine"][0] == 1
+    np.testing.assert_array_equal(read_mrc(root.parent / "initial_model.mrc")[0], result.map)
+
+
+def same(one, other, names=("data.star", "class001.mrc", "1moment002.mrc", "2moment001.mrc")):
+    for name in names:
+        old, new = (root.parent / f"{root.name}_it030_{name}" for root in (one, other))
+        assert old.read_bytes().replace(str(one).encode(), b"ROOT") == new.read_bytes().replace(str(other).encode(), b"ROOT"), name
+
+
+def test_initial_model_continued_is_the_same_to_the_bit(case, thirty, tmp_path):
+    root, _ = thirty
+    model(case, tmp_path / "again", **{"continue": str(root.parent / "run_it020_optimiser.star")})
+    same(root, tmp_path / "again")
+
+
+def test_initial_model_does_not_depend_on_the_number_of_threads(case, thirty, tmp_path):
+    root, _ = thirty
+    model(case, tmp_path / "run", j=1)
+    same(root, tmp_path / "run")
+
+
+def test_initial_model_of_two_classes_ends_with_all_particles(case, tmp_path):
+    result = model(case, tmp_path / "run", K=2, iter=6, grad_em_iters=2)
+    assert result.maps.shape[0] == 2 and (result.particles.p_max > 0).all()
+    assert set(result.particles.class_number) <= {1, 2}
+    assert result.model.class_weight.sum() == pytest.approx(1)
+
+
+def test_initial_model_begins_with_a_given_map(case, tmp_path):
+    model(case, tmp_path / "run", ref=str(case / "truth.mrc"), ini_high=60, iter=1)
+    first = read_mrc(tmp_path / "run_it000_class001.mrc")[0]
+    truth = filters.filtered(read_mrc(case / "truth.mrc")[0], filters.low_pass(BOX * PIXEL_A / 60, BOX, 2))
+    np.testing.assert_allclose(first, truth * soft_sphere(BOX, DIAMETER_A / 2 / PIXEL_A, 5), atol=1e-5 * abs(truth).max())
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"grad_stepsize_scheme": "fast"}, "--grad_stepsize_scheme: found 'fast', expected plain or a positive number with -step"),
+        ({"firstiter_cc": True}, "--firstiter_cc: found with steps along the gradient"),
+        ({"som": True}, "--som: found an option of RELION"),
+        ({"auto_refine": True}, "--auto_refine: found an option of RELION"),
+        ({"i": None}, "--i: found nothing"),
+    ],
+)
+def test_initial_model_refuses(case, tmp_path, wrong, message):
+    with pytest.raises(InputError, match=message):
+        model(case, tmp_path / "run", **wrong)
