@@ -17,6 +17,7 @@ from vitreous.model.symmetry import Symmetry
 from vitreous.model.volume import VolumeLattice, interpolation_envelope, radius_px
 
 CHUNK_BYTES = 64 << 20  # of an array that is transformed at once
+ENVELOPE_BYTES = 64  # of a voxel while its envelope is worked out: eight arrays in double precision
 EDGE_PX = 3  # of the sphere that removes a map's corners
 FLOOR = 1000  # a divisor is at least this part of its ring's mean
 
@@ -232,7 +233,7 @@ def reconstruct(
     if mask_corners:
         soften_corners(volume)
     box = lattice.box
-    for planes in _chunks(box, 8 * box * box):
+    for planes in _chunks(box, ENVELOPE_BYTES * box * box):
         volume[planes] /= interpolation_envelope(box, lattice.side, planes, symmetry.copies)
     return Reconstruction(volume, data_vs_prior, sigma2, coverage)
 

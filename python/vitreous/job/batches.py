@@ -27,6 +27,9 @@ OFF_SCALE = 1000.0
 BYTES_PER_POINT = 16
 POSTERIOR_BYTES = 192 << 20
 LEAST_OF_PIECE = 8
+# Of the bank of a piece with 3D references: a slice's Fourier pixel has two planes, their sums, and the weight.
+BANK_BYTES_PER_PIXEL = 20
+BANK_BYTES = 1 << 30
 # An image with more children than this keeps one per sample (csrc/kernels/score_fine.cpp).
 MOST_CHILDREN = 8192
 

@@ -24,9 +24,6 @@ from vitreous.model.volume import VolumeLattice
 
 # Particles whose orientations stand for all in the accuracy estimate.
 N_ORIENTATIONS = 30
-# Bytes of a slice's Fourier pixel in a piece's bank: two planes, their sums, and the weight.
-BANK_BYTES_PER_PIXEL = 20
-BANK_BYTES = 1 << 30
 
 
 def initialise(be, state: Refinement, settings: Settings, source, *, n_noise: int, max_bad: float) -> Refinement:
@@ -208,15 +205,15 @@ def pieces_of(plan: em3d.Plan3D) -> batches.Pieces:
     rows_per_sample = plan.fine.n_dir // plan.coarse.n_dir * plan.n_child_psi
     n_pixels = np.pi / 2 * (plan.size / 2) ** 2
     n_child = rows_per_sample * plan.n_child_shift
-    large = plan.fine.n_row * n_pixels * BANK_BYTES_PER_PIXEL > BANK_BYTES
+    large = plan.fine.n_row * n_pixels * batches.BANK_BYTES_PER_PIXEL > batches.BANK_BYTES
     if large:
         n_child += int(
             rows_per_sample
             * n_pixels
-            * BANK_BYTES_PER_PIXEL
+            * batches.BANK_BYTES_PER_PIXEL
             / batches.BYTES_PER_POINT
             * batches.POSTERIOR_BYTES
-            / BANK_BYTES
+            / batches.BANK_BYTES
             / 4
         )
     return batches.Pieces(n_child, thinned=not large)

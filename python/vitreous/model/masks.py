@@ -47,6 +47,9 @@ def soft_sphere(box: int, radius_px: float, edge_px: float = 5.0) -> np.ndarray:
             "check the particle diameter and the pixel size"
         )
     x = np.arange(box) - box // 2
-    r = np.sqrt(x[:, None, None] ** 2 + x[:, None] ** 2 + x**2)
-    depth = np.clip((r - radius_px) / edge_px, 0, 1) if edge_px > 0 else (r > radius_px).astype(float)
-    return (0.5 + 0.5 * np.cos(np.pi * depth)).astype(np.float32)
+    in_plane, out = x[:, None] ** 2 + x**2, np.empty((box,) * 3, np.float32)
+    for plane, z2 in zip(out, x**2):  # one by one: a box of 512 would take gigabytes in double precision
+        r = np.sqrt(z2 + in_plane)
+        depth = np.clip((r - radius_px) / edge_px, 0, 1) if edge_px > 0 else (r > radius_px).astype(float)
+        plane[:] = 0.5 + 0.5 * np.cos(np.pi * depth)
+    return out

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vitreous import __version__
-from vitreous.engine import filters, gold
+from vitreous.engine import em3d, filters, gold, orientations
 from vitreous.engine.schedule3d import AutoOptions, local_width_deg, oversampled_step_deg
 from vitreous.engine.settings import Settings
 from vitreous.errors import InputError
@@ -23,6 +23,7 @@ from vitreous.job.progress import RunEta, duration, expectation_title, noise_lin
 from vitreous.job.rundir import RunDir, split_optimiser_name
 from vitreous.model import healpix
 from vitreous.model.state import Model, Progress, Refinement, Sampling
+from vitreous.model.symmetry import Symmetry
 from vitreous.programs.launch import open_job, record_options
 from vitreous.programs.map_files import read_map, same_grid
 from vitreous.programs.option_text import read_record
@@ -93,7 +94,7 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
         settings = make_settings(options, state)
         root = find_root(options.particles or options.continue_from, state.dataset.image_files)
         with image_source(job, comm, options, state.dataset, root) as source:
-            parts = tell_memory(be, job, options, state)
+            parts = tell_memory(be, job, options, settings, state)
             if not options.continue_from:
                 state = comm.map(lambda s: initialise(be, job, options, settings, s, source), [state])[0]
             if comm.rank == 0:  # who writes the report
@@ -343,10 +344,18 @@ def log_iteration(job: Job, state: Refinement, course: Course, left_s: float) ->
     )
 
 
-def tell_memory(be, job: Job, options: VolumeOptions, state: Refinement) -> dict[str, int]:
-    """Print the predicted peak, which is that of the last iteration; InputError where it does not fit."""
+def tell_memory(be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement) -> dict[str, int]:
+    """Print the predicted peak, of an iteration up to Nyquist as the last one is; InputError where it does not fit."""
+    model, sampling = state.models[0], state.sampling
     parts = forecast_volume(
-        state.dataset, state.models, state.sampling, preread=options.preread_images, n_threads=be.n_threads
+        state.dataset,
+        state.models,
+        sampling,
+        orientations.coarse_and_fine(be, sampling, Symmetry.parse(state.symmetry), model.n_classes),
+        size_px=model.box,
+        coarse_px=em3d.coarse_size_3d(model, sampling, settings, model.box),
+        preread=options.preread_images,
+        n_threads=be.n_threads,
     )
     shrink = "give --pad 1, which takes an eighth of the memory for maps, or smaller images"
     job.tell_memory(parts, shrink)
