@@ -74,8 +74,8 @@ def forecast_volume(
     """What takes memory -> bytes, in an iteration with 3D references at the given Fourier boxes (px of the model).
 
     What slices and posteriors take follows the data: here they fill the pieces, as those of some thousand particles do.
-    Measured at the last iteration of refinements (C1 and D2, global and local): 2 % above to 12 % below at 128 and 256
-    px, a quarter to a half above at 64 px with 400 particles in each half, which do not fill their pieces.
+    Measured at the last iteration of refinements (C1 and D2, global and local): 2 % above to 13 % below at 128 and 256
+    px, a fifth to three fifths above at 64 px with 400 particles in each half, which do not fill their pieces.
 
     Parameters
     ----------
