@@ -23,7 +23,7 @@ void inverse_columns(Cpu, View<const c64, 2> ft, View<const float, 3> gain, idx 
         for (idx r = 0; r < h; ++r) {
           const idx at = r * columns + first;
           const Lanes g = load(gain.row(j) + at, lanes);
-          const Lanes a = g * load(&re[size_t(at)], lanes), b = g * load(&im[size_t(at)], lanes);
+          const Lanes a = g * load(re.data() + at, lanes), b = g * load(im.data() + at, lanes);
           x[size_t(r < up ? r : n - h + r)] = j < n_even ? LaneComplex{a, b} : LaneComplex{b, -a};
         }
         const LaneComplex *z = fft.run(x.data(), spare.data());

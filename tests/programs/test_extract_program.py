@@ -28,6 +28,7 @@ from vitreous.io.particles import read_particles
 from vitreous.io.star import Block, read_star, write_star
 from vitreous.job.job import Aborted
 from vitreous.programs import extract_loop
+from vitreous.programs.extract_loop import few_enough
 
 NORMED = PICKED + "--extract_size 64 --scale 32 --norm --bg_radius 12 --invert_contrast --part_dir Extract/job007/ "
 
@@ -423,6 +424,13 @@ def test_extract_operates_on_a_star_file(project):
     run_extract(PICKED + "--extract_size 64 --scale 32 --norm --bg_radius 12 --part_dir Direct/")
     direct = read_mrc(stack_of("Direct", "mic_01.mrc"))[0]
     np.testing.assert_allclose(read_mrc("small.mrcs")[0][:N_PICKS], direct, atol=2e-4)  # through float32 of 500
+
+
+def test_extract_keeps_few_images_for_its_report():
+    images = [np.zeros((16, 256, 256), np.float32)] * 100
+    n = next(n for n in range(100) if not few_enough(images[:n]))
+    assert sum(a.nbytes for a in images[:n]) < 40 << 20
+    assert few_enough([np.zeros((900, 32, 32), np.float32)]) and not few_enough([np.zeros((1000, 32, 32), np.float32)])
 
 
 def test_extract_memory_does_not_grow_with_the_number_of_picks(project):

@@ -20,7 +20,7 @@ from vitreous.io.mrc import StackReader
 from vitreous.job.buffers import Buffers
 from vitreous.programs.extract_plan import Plan, Task
 
-SAMPLES = 1000  # images kept for the report
+SAMPLES, SAMPLE_BYTES = 1000, 32 << 20  # of images kept for the report: at most so many, and so large
 FEW = 10
 
 
@@ -131,7 +131,7 @@ def run_tasks(plan: Plan, tasks: Sequence[Task], be: Any, done: Callable[[Outcom
     """Extract from every micrograph of ``tasks``; ``done`` is called after each. A bad one does not end the run."""
     outcomes, reader = [], Reader()
     tables: dict[float, tuple[engine.Recipe, engine.Tables]] = {}
-    n_kept = 0
+    samples: list[np.ndarray] = []
     with Behind() as behind:
         for task, image in reader.ahead(tasks):
             if isinstance(image, Exception):
@@ -141,12 +141,17 @@ def run_tasks(plan: Plan, tasks: Sequence[Task], be: Any, done: Callable[[Outcom
                 if pixel_A not in tables:
                     recipe = plan.options.recipe(pixel_A)
                     tables[pixel_A] = recipe, engine.prepare(recipe)
-                outcome = extract_one(plan, task, image[0], *tables[pixel_A], be, behind, n_kept < SAMPLES)
+                outcome = extract_one(plan, task, image[0], *tables[pixel_A], be, behind, few_enough(samples))
                 reader.give_back(image)
-            n_kept += 0 if outcome.sample is None else len(outcome.sample)
+            samples += [] if outcome.sample is None else [outcome.sample]
             outcomes.append(outcome)
             done(outcome)
     return outcomes
+
+
+def few_enough(samples: Sequence[np.ndarray]) -> bool:
+    """Whether one more micrograph's images may be kept for the report."""
+    return sum(map(len, samples)) < SAMPLES and sum(a.nbytes for a in samples) < SAMPLE_BYTES
 
 
 def _text(error: Exception) -> str:

@@ -84,11 +84,11 @@ def _images(page: Page, outcomes: Sequence[Any]) -> None:
         return
     page.section("Particles", "A sample from all micrographs. The mean should be a centred blob, bright on dark after "
                  "--invert_contrast; a blob off the centre or a ring means that picks are off.")  # fmt: skip
-    stack = np.concatenate(samples).astype(np.float64)
-    spread = stack.std(axis=0)
-    page.gallery([card([image_tag(stack.mean(axis=0), "mean")], [f"mean of {len(stack)}"]),
-                  card([image_tag(spread, "spread")], [f"standard deviation of "
-                                                       f"{len(stack)}"])], min_rem=11)  # fmt: skip
+    n = sum(map(len, samples))
+    mean = sum(part.sum(axis=0, dtype=np.float64) for part in samples) / n
+    spread = np.sqrt(sum(np.square(part - mean).sum(axis=0) for part in samples) / n)
+    page.gallery([card([image_tag(mean, "mean")], [f"mean of {n}"]),
+                  card([image_tag(spread, "spread")], [f"standard deviation of {n}"])], min_rem=11)  # fmt: skip
     page.gallery([card([image_tag(image, f"particle {i}")], []) for i, image in enumerate(images, 1)])
 
 
