@@ -94,6 +94,22 @@ class Symmetry:
                 covered = np.concatenate([covered, rotation @ exact])
         return np.array(chosen), exact
 
+    @cached_property
+    def normaliser(self) -> np.ndarray:
+        """(m, 3, 3) float64: the rotations that bring the group's axes onto each other, the group among them.
+
+        A map that has the group in place has it after any of these. For Cn, where they are all turns about z, and the
+        halves that turn z over, the group alone.
+        """
+        if self.name == "D2":
+            return Symmetry("O").rotations
+        if self.name[0] == "D":
+            return Symmetry(f"D{2 * int(self.name[1:])}").rotations
+        if self.name == "T":
+            quarters = [(axis, 4) for axis, fold in self._generators() if fold == 2]
+            return close([axis_rotation(axis, fold) for axis, fold in [*self._generators(), *quarters]])
+        return self.rotations
+
     def _generators(self) -> list[tuple]:
         kind, number = self.name[0], int(self.name[1:] or 0)
         if kind == "C":
