@@ -25,6 +25,7 @@ from vitreous.model.symmetry import Symmetry
 # but neither finer than the working map nor coarser than 20 A, where first models are still right.
 DETAILS_ACROSS, COARSEST_A = 7.0, 20.0
 N_REFINED = 4  # best orientations that are refined
+LEAST_TELLING = 3  # degree from which a harmonic tells a symmetry from the shape of any body
 DIRECTIONS_AT_ONCE = 256  # some 30 MB of matrices
 N_ROUNDS = 3  # searches, each about the centre that the last one found
 UNIT_OF = {"D2": "O"}  # D2 has the axes of O's fourfold axes, other Dn those of D2n: less is to be searched
@@ -66,6 +67,7 @@ class Alignment:
     rotation : (3, 3) float64, proper: point x of the map goes to rotation (x + shift)
     shift_A : (3,) x, y, z; what to apply to the map so that the centre of the group is voxel n//2
     score : mean correlation of the map, without its spherical average, with its other symmetric copies: 1 is perfect
+    weakest : least such correlation of a copy, of what is not alike all around the copy's axis, nor in every body
     random_mean, random_sd : of the scores of all orientations about this centre
     rival : best score of an orientation elsewhere
     limit_A : finest detail that was compared
@@ -77,6 +79,7 @@ class Alignment:
     rotation: np.ndarray
     shift_A: np.ndarray
     score: float
+    weakest: float
     random_mean: float
     random_sd: float
     rival: float
@@ -194,8 +197,8 @@ def describe(working: WorkingMap, group: Symmetry, rotation: np.ndarray) -> Alig
     far = distance_deg(group, rotations, rotation) > 2 * power.width_deg
     pixel_A = working.pixel_size_A
     return Alignment(
-        group.name, rotation, -working.centre_px * pixel_A, float(power.scores(group, rotation[None])[0]), mean, sd,
-        float(scores[far].max(initial=0.0)), working.limit_A, working.radius_px * pixel_A,
+        group.name, rotation, -working.centre_px * pixel_A, float(power.scores(group, rotation[None])[0]),
+        power.weakest(group, rotation), mean, sd, float(scores[far].max(initial=0.0)), working.limit_A, working.radius_px * pixel_A,
     )  # fmt: skip
 
 
@@ -241,6 +244,27 @@ class AngularPower:
             share += np.einsum("nkm,nkm->n", (seen.reshape(-1, 2 * l + 1) @ self.matrices[l]).reshape(seen.shape),
                                seen.conj()).real  # fmt: skip
         return of_other_copies(share, group)
+
+    def weakest(self, group: Symmetry, rotation: np.ndarray) -> float:
+        """Least correlation of the map with a copy, telling ones only; 1 for C1.
+
+        What is alike all around an axis agrees with a copy of every angle about it, and the ellipsoid of inertia
+        (l <= 2), which every body has, with D2: neither is counted.
+        """
+        elements = rotation.T @ group.rotations[1:] @ rotation
+        if not len(elements):
+            return 1.0
+        axes = np.array([np.linalg.eigh(element + element.T)[1][:, -1] for element in elements])
+        rot, tilt = np.rad2deg(np.arctan2(axes[:, 1], axes[:, 0])), np.rad2deg(np.arccos(np.clip(axes[:, 2], -1, 1)))
+        agreeing, axial, total = np.zeros(len(elements)), np.zeros(len(elements)), 0.0
+        for l, matrix in self.matrices.items():
+            if l >= LEAST_TELLING:
+                of_element = harmonics.rotation_matrices(l, elements)
+                agreeing += np.einsum("nij,ji->n", of_element, matrix).real
+                about_axis = harmonics.seen_by_euler(np.eye(2 * l + 1), rot, tilt, np.zeros_like(rot))[:, :, l]
+                axial += np.einsum("ni,ij,nj->n", about_axis.conj(), matrix, about_axis).real
+                total += np.trace(matrix).real
+        return float(((agreeing - axial) / np.maximum(total - axial, 1e-6)).min())
 
     def psi_scores(self, group: Symmetry, rot_deg: np.ndarray, tilt_deg: np.ndarray, n_psi: int) -> np.ndarray:
         """(n, n_psi) the same for Rz(rot) Ry(tilt) Rz(psi), at psi in even steps over a turn."""
