@@ -9,6 +9,7 @@ Source: docs/equations.md#align-symmetry
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy import optimize
@@ -227,22 +228,12 @@ class AngularPower:
         """Angle within which scores of neighbours are alike."""
         return 180.0 / self.degree
 
-    def invariants(self, group: Symmetry) -> dict[int, np.ndarray]:
-        """Degree -> (2 l + 1, k) orthonormal functions that the group leaves alone, where there are any."""
-        found = {}
-        for l in self.matrices:
-            values, vectors = np.linalg.eigh(harmonics.rotation_matrices(l, group.rotations).mean(0))
-            if values[-1] > 0.5:
-                found[l] = vectors[:, values > 0.5]
-        return found
-
     def scores(self, group: Symmetry, rotations: np.ndarray) -> np.ndarray:
         """(n,) mean correlation with the other copies, of orientations (n, 3, 3)."""
         share = np.zeros(len(rotations))
-        for l, basis in self.invariants(group).items():
+        for l, basis in invariants(group.name, self.degree).items():
             seen = harmonics.seen_by(basis.conj().T, rotations)
-            share += np.einsum("nkm,nkm->n", (seen.reshape(-1, 2 * l + 1) @ self.matrices[l]).reshape(seen.shape),
-                               seen.conj()).real  # fmt: skip
+            share += np.einsum("nkm,nkm->n", seen @ self.matrices[l], seen.conj()).real
         return of_other_copies(share, group)
 
     def weakest(self, group: Symmetry, rotation: np.ndarray) -> float:
@@ -254,26 +245,43 @@ class AngularPower:
         elements = rotation.T @ group.rotations[1:] @ rotation
         if not len(elements):
             return 1.0
+        # of a rotation by an angle about an axis: sum over m of the power of order m about the axis times cos(m angle)
         axes = np.array([np.linalg.eigh(element + element.T)[1][:, -1] for element in elements])
-        rot, tilt = np.rad2deg(np.arctan2(axes[:, 1], axes[:, 0])), np.rad2deg(np.arccos(np.clip(axes[:, 2], -1, 1)))
-        agreeing, axial, total = np.zeros(len(elements)), np.zeros(len(elements)), 0.0
+        angle = np.arccos(np.clip((np.trace(elements, axis1=1, axis2=2) - 1) / 2, -1, 1))
+        rot, tilt = np.arctan2(axes[:, 1], axes[:, 0]), np.arccos(np.clip(axes[:, 2], -1, 1))
+        zeros = np.zeros_like(rot)
+        to_axis = np.swapaxes(euler_to_matrix(np.rad2deg(np.stack([rot, tilt, zeros], -1))), -1, -2)
+        agreeing, total = np.zeros(len(elements)), np.full(len(elements), 1e-6)
         for l, matrix in self.matrices.items():
             if l >= LEAST_TELLING:
-                of_element = harmonics.rotation_matrices(l, elements)
-                agreeing += np.einsum("nij,ji->n", of_element, matrix).real
-                about_axis = harmonics.seen_by_euler(np.eye(2 * l + 1), rot, tilt, np.zeros_like(rot))[:, :, l]
-                axial += np.einsum("ni,ij,nj->n", about_axis.conj(), matrix, about_axis).real
-                total += np.trace(matrix).real
-        return float(((agreeing - axial) / np.maximum(total - axial, 1e-6)).min())
+                about_axis = harmonics.rotation_matrices(l, to_axis)
+                order = np.arange(-l, l + 1)
+                seen = np.einsum("ij,njm->nim", matrix, about_axis)
+                power = np.einsum("nim,nim->nm", about_axis.conj(), seen).real
+                power[:, l] = 0.0
+                agreeing += (power * np.cos(order * angle[:, None])).sum(1)
+                total += power.sum(1)
+        return float((agreeing / total).min())
 
     def psi_scores(self, group: Symmetry, rot_deg: np.ndarray, tilt_deg: np.ndarray, n_psi: int) -> np.ndarray:
         """(n, n_psi) the same for Rz(rot) Ry(tilt) Rz(psi), at psi in even steps over a turn."""
         terms = np.zeros((len(rot_deg), n_psi), complex)
-        for l, basis in self.invariants(group).items():
+        for l, basis in invariants(group.name, self.degree).items():
             seen = harmonics.seen_by_euler(basis.conj().T, rot_deg, tilt_deg, np.zeros_like(tilt_deg))
             product = np.einsum("nkm,nkp->nmp", seen.conj(), seen) * self.matrices[l].T
             terms[:, np.arange(-2 * l, 2 * l + 1) % n_psi] += diagonal_sums(product)
         return of_other_copies(np.fft.ifft(terms, axis=1).real * n_psi, group)
+
+
+@lru_cache(maxsize=64)
+def invariants(name: str, degree: int) -> dict[int, np.ndarray]:
+    """Degree -> (2 l + 1, k) orthonormal functions that a group leaves alone, where there are any."""
+    found = {}
+    for l in range(1, degree + 1):
+        values, vectors = np.linalg.eigh(harmonics.rotation_matrices(l, Symmetry(name).rotations).mean(0))
+        if values[-1] > 0.5:
+            found[l] = vectors[:, values > 0.5]
+    return found
 
 
 def diagonal_sums(matrices: np.ndarray) -> np.ndarray:

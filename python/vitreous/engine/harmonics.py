@@ -16,6 +16,8 @@ from vitreous.model.rotation import matrix_to_euler
 
 MOST_DEGREES = 24  # 7.5 degrees from a crest to the next trough; costs grow with the fourth power
 
+ROWS_AT_ONCE = 16  # OpenBLAS starts threads at 2^16 multiplications, 26 rows of the highest degree
+
 
 def expand(volume: np.ndarray, centre_px, radii_px, degree: int) -> list[np.ndarray]:
     """Coefficients of a map on spheres.
@@ -71,7 +73,8 @@ def _tilt_generator(l: int) -> tuple[np.ndarray, np.ndarray]:
 
 def rotation_matrices(l: int, rotations) -> np.ndarray:
     """(n, 2 l + 1, 2 l + 1) complex128: D^l of rotation matrices (n, 3, 3) that act on points."""
-    return seen_by(np.eye(2 * l + 1), rotations)
+    parts = np.array_split(np.eye(2 * l + 1), -(-(2 * l + 1) // ROWS_AT_ONCE))
+    return np.concatenate([seen_by(part, rotations) for part in parts], axis=1)
 
 
 def seen_by(rows: np.ndarray, rotations) -> np.ndarray:
@@ -87,7 +90,5 @@ def seen_by_euler(rows: np.ndarray, rot_deg, tilt_deg, psi_deg) -> np.ndarray:
     angles = (np.deg2rad(np.asarray(angle, float))[:, None, None] for angle in (rot_deg, tilt_deg, psi_deg))
     rot, tilt, psi = angles
     out = rows * np.exp(-1j * rot * m)
-    # one product of matrices each: a stack of small ones would be many calls
-    out = (out.reshape(-1, 2 * l + 1) @ vectors).reshape(out.shape) * np.exp(-1j * tilt * values)
-    out = (out.reshape(-1, 2 * l + 1) @ vectors.conj().T).reshape(out.shape)
-    return out * np.exp(-1j * psi * m)
+    # a stack of small products, which BLAS does not spread over threads: here those would cost more than they bring
+    return out @ vectors * np.exp(-1j * tilt * values) @ vectors.conj().T * np.exp(-1j * psi * m)
