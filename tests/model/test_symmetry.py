@@ -102,3 +102,13 @@ def test_symmetry_unit_of_a_grid_covers_the_sphere(name):
     copies = np.einsum("ni,oij->noj", view_directions(rot[unit], tilt[unit]), group.rotations).reshape(-1, 3)
     nearest = (view_directions(rot, tilt) @ copies.T).max(1)
     assert np.degrees(np.arccos(np.clip(nearest.min(), -1, 1))) < 2 * spacing
+
+
+@pytest.mark.parametrize("name, order", [("C5", 5), ("D2", 24), ("D3", 12), ("T", 24), ("O", 24), ("I2", 60)])
+def test_the_normaliser_brings_the_group_to_itself(name, order):
+    group = Symmetry(name)
+    assert len(group.normaliser) == order
+    for n in group.normaliser:
+        moved = n @ group.rotations @ n.T
+        gap = np.abs(moved[:, None] - group.rotations).max((2, 3)).min(1)
+        assert gap.max() < 1e-6

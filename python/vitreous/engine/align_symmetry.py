@@ -180,7 +180,7 @@ def find(working: WorkingMap, group: Symmetry, keep_centre: bool = False, only_r
         power = AngularPower(working)
         starts = candidates(power, group, only_rot)
         refined = [refine(working, group, rotation, keep_centre, only_rot) for rotation in starts]
-        value, rotation, centre = max(refined, key=lambda r: r[0])
+        _value, rotation, centre = max(refined, key=lambda r: r[0])
         moved = np.linalg.norm(centre - working.centre_px)
         working = replace(working, centre_px=centre)
         if moved * working.pixel_size_A < working.limit_A / 4:

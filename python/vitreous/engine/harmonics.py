@@ -7,7 +7,7 @@ Source: docs/equations.md#harmonics
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from scipy import ndimage, special
@@ -62,7 +62,7 @@ def _legendre(l: int, cos_tilt: np.ndarray) -> np.ndarray:
     return np.concatenate([((-1.0) ** orders[1:, None] * positive[1:])[::-1], positive])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tilt_generator(l: int) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues and eigenvectors of the generator of rotations about y."""
     m = np.arange(-l, l)

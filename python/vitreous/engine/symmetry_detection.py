@@ -124,11 +124,11 @@ def is_supported(name: str, found: dict[str, Alignment]) -> bool:
 
 def is_part(part: str, whole: str) -> bool:
     """Whether a group is a proper subgroup of another, C1 apart."""
-    if part == whole or whole[0] == "C" and part[0] != "C":
+    if part == whole or (whole[0] == "C" and part[0] != "C"):
         return False
     if whole in POLYHEDRAL_PARTS:
         return part in POLYHEDRAL_PARTS[whole]
     if part in POLYHEDRAL_PARTS:
         return False
     n_part, n_whole = int(part[1:]), int(whole[1:])
-    return n_whole % n_part == 0 or part == "C2" and whole[0] == "D"
+    return n_whole % n_part == 0 or (part == "C2" and whole[0] == "D")
