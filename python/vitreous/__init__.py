@@ -12,6 +12,8 @@ from typing import Any
 
 from vitreous._io import version as __version__
 
+__all__ = ["__version__"]  # and the programs
+
 
 def __getattr__(name: str) -> Callable[..., Any]:
     """The function of a program."""

@@ -6,7 +6,7 @@ import pytest
 from vitreous.cli import call
 from vitreous.engine import filters
 from vitreous.errors import InputError
-from vitreous.io.mrc import read_mrc
+from vitreous.io.mrc import read_mrc, write_mrc
 from vitreous.io.particles import read_particles
 from vitreous.io.star import read_star
 from vitreous.model.masks import soft_sphere
@@ -119,3 +119,26 @@ def test_initial_model_begins_with_a_given_map(case, tmp_path):
 def test_initial_model_refuses(case, tmp_path, wrong, message):
     with pytest.raises(InputError, match=message):
         model(case, tmp_path / "run", **wrong)
+
+
+@pytest.mark.slow
+def test_initial_model_finds_the_axes_of_the_symmetry(tmp_path, capsys):
+    """D2 in a map of any orientation: the last map has the axes where RELION has them, so its copies are the map itself."""
+    volume = map_with_d2()
+    write_mrc(str(tmp_path / "d2.mrc"), volume, PIXEL_A, stack=False)
+    call("simulate", o=str(tmp_path), map=str(tmp_path / "d2.mrc"), n=300, box=BOX, angpix=PIXEL_A, snr=1.0,
+         particle_diameter=DIAMETER_A, seed=2, shift_std=4, verb=0)  # fmt: skip
+    result = model(tmp_path, tmp_path / "run", sym="D2", verb=1)
+    assert "Symmetry D2: its copies correlate by" in capsys.readouterr().out
+    turned = result.map[:, ::-1, ::-1][:, : BOX - 1, : BOX - 1]  # about z by 180 degrees; the even box has no mate for index 0
+    assert np.corrcoef(turned[1:].ravel(), result.map[1:, 1:, 1:].ravel())[0, 1] > 0.99
+
+
+def map_with_d2():
+    """(box, box, box): four copies of three Gaussian balls."""
+    z, y, x = (np.indices((BOX,) * 3) - BOX // 2) * PIXEL_A
+    out = np.zeros((BOX,) * 3)
+    for cx, cy, cz, width in ((30, 12, 20, 12), (10, 35, -18, 10), (45, 8, -5, 9)):
+        for sx, sy, sz in ((1, 1, 1), (-1, -1, 1), (1, -1, -1), (-1, 1, -1)):
+            out += np.exp(-((x - sx * cx) ** 2 + (y - sy * cy) ** 2 + (z - sz * cz) ** 2) / (2 * width**2))
+    return out.astype(np.float32)

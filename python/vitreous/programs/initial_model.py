@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from vitreous.engine.align_symmetry import align
 from vitreous.engine.schedule3d import AutoOptions
 from vitreous.engine.schedule_gradient import subset_size
+from vitreous.engine.symmetry_detection import LEAST_AGREEMENT
 from vitreous.io.moment_files import with_moments, write_moments
 from vitreous.io.mrc import write_mrc
 from vitreous.io.particles import find_root, quantise
@@ -60,13 +62,13 @@ def run(options: Options, be, comm) -> Result:
         settings = replace(refine_volume.make_settings(options, state), max_significant=most)
         root = find_root(options.particles or options.continue_from, state.dataset.image_files)
         with image_source(job, comm, options, state.dataset, root) as source:
-            parts = refine_volume.tell_memory(be, job, options, state)
+            parts = refine_volume.tell_memory(be, job, options, settings, state)
             if not options.continue_from:
                 state = with_first_maps(be, comm, options, settings, state, source)
                 state = comm.map(lambda s: initialise(be, job, options, settings, s, source), [state])[0]
             import_plots_early()
             state = iterations(be, comm, job, options, settings, state, source)
-        best = final_map(job, options, state)
+        best = comm.map(lambda s: final_map(be, job, options, s), [state])[0]
         report = refine_volume.write_report(be, job, options, state, parts) if comm.rank == 0 else None
     return Result(best, state.models[0].references, state.dataset.particles, state.models[0], job.dir.root, report)
 
@@ -160,10 +162,25 @@ def write(job, options: Options, state: Refinement) -> None:
     refine_volume.write(job, options, state, rlnDoGradientRefine=1)
 
 
-def final_map(job, options: Options, state: Refinement) -> np.ndarray:
+def final_map(be, job, options: Options, state: Refinement) -> np.ndarray:
     """The largest class, turned so that its symmetry's axes lie where RELION has them, and averaged over the group."""
     model = state.models[0]
     volume = model.references[int(np.argmax(model.class_weight))]
-    if job.rank == 0:
-        write_mrc(str(Path(job.dir.root).parent / "initial_model.mrc"), volume, model.pixel_size_A, stack=False)
+    if options.sym != "C1" and not options.run_in_sym:
+        found = align(volume, model.pixel_size_A, options.sym, apply_symmetry=True, n_threads=be.n_threads)
+        job.log.event("symmetry", symmetry=options.sym, score=found.score, weakest=found.weakest, rotation=found.rotation.tolist())
+        job.progress.line(f" Symmetry {options.sym}: its copies correlate by {found.score:.2f}, the weakest by {found.weakest:.2f}")
+        if found.weakest < LEAST_AGREEMENT:
+            job.warning(
+                f"--sym {options.sym}: the map does not show it, its weakest copy agrees to {found.weakest:.2f}, expected at "
+                f"least {LEAST_AGREEMENT}; try vitreous align-symmetry --detect on {state_map(job, state)}, or another --random_seed"
+            )
+        volume = found.volume
+    write_mrc(str(Path(job.dir.root).parent / "initial_model.mrc"), volume, model.pixel_size_A, stack=False)
     return volume
+
+
+def state_map(job, state: Refinement) -> str:
+    """File of the largest class."""
+    paths = RefinePaths(job.dir.root, state.progress.iteration)
+    return paths.map(0, int(np.argmax(state.models[0].class_weight)))
