@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,11 +68,12 @@ def even_views(n):
 def make_run(n_classes=1, box=32, n=400, n_iterations=4, symmetry="D2"):
     rng = np.random.default_rng(4)
     n_shells = box // 2 + 1
-    columns = columns_of(Particles.default(
+    particles = Particles.default(
         n, class_number=rng.integers(1, n_classes + 1, n).astype(np.int32), euler_deg=even_views(n),
         shift_A=rng.normal(0, 5, (n, 2)), p_max=rng.random(n), norm=rng.normal(1, 0.1, n),
         log_likelihood=rng.normal(size=n), n_significant=rng.integers(1, 50, n).astype(np.int32),
-    ))  # fmt: skip
+    )  # fmt: skip
+    columns = columns_of(SimpleNamespace(particles=particles, usable=np.ones(n, bool)))
     options = [("Basic", "sym", symmetry, "", "user"), ("Basic", "ini_high", 50.0, "A", "user"),
                ("Expert", "maxsig", None, "", "default")]  # fmt: skip
     curves = {"corrected": fall(n_shells, 10), "unmasked": fall(n_shells, 8), "masked": fall(n_shells, 11)}
@@ -97,6 +99,19 @@ def classification():
 def words(html):
     """The text of a page without its tags."""
     return re.sub(r"\s+", " ", re.sub(r"<style.*?</style>|<[^>]*>", " ", html))
+
+
+def test_columns_tell_what_the_last_iteration_changed():
+    """Turned by a symmetry mate and 10 deg in the plane; moved by 3, 4 A; particles that are not used are left out."""
+    turned = lambda euler, shift: SimpleNamespace(
+        particles=Particles.default(2, euler_deg=np.array([euler, euler], float), shift_A=np.array([shift, shift], float)),
+        usable=np.array([True, False]),
+    )
+    then, now = turned((20, 90, 5), (0, 0)), turned((200, 90, 15), (3, 4))
+    columns = columns_of(now, then, "C2")
+    np.testing.assert_allclose(columns["moved_A"], [5])
+    assert columns["turned_deg"][0] == pytest.approx(20 / 3, abs=1e-6)  # two of the three axes turn by 10 deg
+    assert columns_of(now, then)["turned_deg"][0] > 60 and "turned_deg" not in columns_of(now)
 
 
 def test_report_holds_what_the_run_was(refinement):

@@ -139,6 +139,7 @@ def iterate(
     return replace(
         state,
         dataset=quantise(dataset),
+        before=state.dataset,
         models=[model],
         progress=progress,
         direction_weights=[averaged_directions(directions, old, options.mu if steps else 0.0)],

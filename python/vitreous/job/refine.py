@@ -317,6 +317,7 @@ def iterate(
     return replace(
         state,
         dataset=quantise(dataset),
+        before=state.dataset,
         models=models,
         progress=progress,
         fsc=curve,

@@ -123,6 +123,7 @@ class Refinement:
     fsc: np.ndarray | None = None  # (S,) of the half-sets
     moments: Moments | None = None  # of a gradient-driven run
     unfiltered: list = field(default_factory=list)  # the two unregularised half maps, in the last iteration
+    before: object | None = None  # the dataset that the last iteration began with, to tell what it changed
     seconds: dict = field(default_factory=dict)
     n_significant: float = 0.0
     coarse_size_px: int = 0

@@ -370,7 +370,7 @@ def write_report(be, job: Job, options: VolumeOptions, state: Refinement, parts:
     run_ = Refine3dRun(
         title=f"{TITLES[options.PROGRAM]}: {job.dir.root}",
         fsc={} if state.fsc is None else {"half-sets": state.fsc},
-        particles=columns_of(state.dataset.particles, state.dataset.usable),
+        particles=columns_of(state.dataset, state.before, state.symmetry),
         symmetry=state.symmetry,
         **fields,
     )

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from vitreous.engine.fsc import GOLD_STANDARD
+from vitreous.model.rotation import angular_distance_deg, euler_to_matrix
+from vitreous.model.symmetry import Symmetry
 from vitreous.report import figures
 from vitreous.report.course3d import course_section
 from vitreous.report.maps import central_sections
@@ -65,11 +67,22 @@ class Refine3dRun(Run):
         return self.model.n_classes > 1
 
 
-def columns_of(particles, usable=None) -> dict[str, np.ndarray]:
-    """The columns that the report needs of ``model.dataset.Particles``; ``usable`` (n,) bool leaves out the rest."""
-    rows = slice(None) if usable is None else usable
+def columns_of(dataset, before=None, symmetry: str = "C1") -> dict[str, np.ndarray]:
+    """The columns that the report needs of the usable particles of a ``model.dataset.Dataset``.
+
+    Parameters
+    ----------
+    before : the dataset before the last iteration, for how far it turned and moved each particle; None leaves that out
+    """
+    usable, now = dataset.usable, dataset.particles
     names = ("class_number", "euler_deg", "shift_A", "p_max", "n_significant", "log_likelihood", "norm")
-    return {name: getattr(particles, name)[rows] for name in names}
+    columns = {name: getattr(now, name)[usable] for name in names}
+    if before is not None:
+        then = before.particles
+        matrices = [euler_to_matrix(p.euler_deg[usable]) for p in (now, then)]
+        columns["turned_deg"] = angular_distance_deg(*matrices, Symmetry.parse(symmetry).rotations)
+        columns["moved_A"] = np.linalg.norm(now.shift_A[usable] - then.shift_A[usable], axis=1)
+    return columns
 
 
 def refine3d_report(run: Refine3dRun) -> str:
@@ -313,6 +326,8 @@ def _particles(page: Page, run: Refine3dRun) -> None:
         (figures.histogram(columns["p_max"], "Pmax", limits=(0, 1)), "Probability of each particle's best assignment."),
     ]
     for name, label, caption in (
+        ("turned_deg", "change of orientation, °", "How far the last iteration turned each particle: 0 is settled."),
+        ("moved_A", "change of origin, Å", "How far the last iteration moved each particle."),
         ("n_significant", "significant samples", "Poses that the coarse pass could not rule out; few is sharp."),
         ("norm", "norm correction", "Outliers are often carbon, ice or aggregates."),
         ("log_likelihood", "log-likelihood", "The left tail holds particles that do not fit."),
