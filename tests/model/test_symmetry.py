@@ -112,3 +112,11 @@ def test_the_normaliser_brings_the_group_to_itself(name, order):
         moved = n @ group.rotations @ n.T
         gap = np.abs(moved[:, None] - group.rotations).max((2, 3)).min(1)
         assert gap.max() < 1e-6
+
+
+@pytest.mark.parametrize("name, sizes", [
+    ("C1", [1]), ("C4", [1, 1, 1, 1]), ("D3", [1, 2, 3]), ("D4", [1, 1, 2, 2, 2]), ("T", [1, 3, 4, 4]),
+    ("O", [1, 3, 6, 6, 8]), ("I2", [1, 12, 12, 15, 20]),
+])  # fmt: skip
+def test_conjugacy_classes_are_those_of_the_groups(name, sizes):
+    assert sorted(np.unique(Symmetry(name).classes, return_counts=True)[1].tolist()) == sizes

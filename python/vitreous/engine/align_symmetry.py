@@ -68,7 +68,8 @@ class Alignment:
     rotation : (3, 3) float64, proper: point x of the map goes to rotation (x + shift)
     shift_A : (3,) x, y, z; what to apply to the map so that the centre of the group is voxel n//2
     score : mean correlation of the map, without its spherical average, with its other symmetric copies: 1 is perfect
-    weakest : least such correlation of a copy, of what is not alike all around the copy's axis, nor in every body
+    weakest : such a correlation of the copies about axes of one kind that agree least, of what is not alike all around
+        the axis, nor in every body
     random_mean, random_sd : of the scores of all orientations about this centre
     rival : best score of an orientation elsewhere
     limit_A : finest detail that was compared
@@ -237,7 +238,7 @@ class AngularPower:
         return of_other_copies(share, group)
 
     def weakest(self, group: Symmetry, rotation: np.ndarray) -> float:
-        """Least correlation of the map with a copy, telling ones only; 1 for C1.
+        """Correlation of the map with its copies about axes of one kind, of those that agree least; 1 for C1.
 
         What is alike all around an axis agrees with a copy of every angle about it, and the ellipsoid of inertia
         (l <= 2), which every body has, with D2: neither is counted.
@@ -261,7 +262,9 @@ class AngularPower:
                 power[:, l] = 0.0
                 agreeing += (power * np.cos(order * angle[:, None])).sum(1)
                 total += power.sum(1)
-        return float((agreeing / total).min())
+        # copies about axes of one kind are equals: their mean has less noise than the least of them
+        kinds = [group.classes[1:] == kind for kind in np.unique(group.classes[1:])]
+        return float(min(agreeing[kind].sum() / total[kind].sum() for kind in kinds))
 
     def psi_scores(self, group: Symmetry, rot_deg: np.ndarray, tilt_deg: np.ndarray, n_psi: int) -> np.ndarray:
         """(n, n_psi) the same for Rz(rot) Ry(tilt) Rz(psi), at psi in even steps over a turn."""

@@ -95,6 +95,17 @@ class Symmetry:
         return np.array(chosen), exact
 
     @cached_property
+    def classes(self) -> np.ndarray:
+        """(order,) int64: conjugacy class of each rotation: those of one class are alike but for their axes' places."""
+        turns = self.rotations
+        found = np.full(len(turns), -1)
+        for i, element in enumerate(turns):
+            if found[i] < 0:
+                mates = turns @ element @ np.swapaxes(turns, 1, 2)
+                found[np.abs(turns[:, None] - mates).max((2, 3)).min(1) < 1e-6] = i
+        return found
+
+    @cached_property
     def normaliser(self) -> np.ndarray:
         """(m, 3, 3) float64: the rotations that bring the group's axes onto each other, the group among them.
 
