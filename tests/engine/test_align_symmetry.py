@@ -45,7 +45,7 @@ def test_align_finds_the_axes(name, noise, most_deg, most_A):
         off -= found.rotation[2] * (found.rotation[2] @ off)
     assert np.linalg.norm(off) < most_A
     assert np.linalg.det(found.rotation) == pytest.approx(1)
-    assert found.weakest > (0.99 if noise == 0 else 0.4) and found.significance > 3
+    assert found.significance > 3 and found.is_shown and (noise or found.weakest > 0.99)
     # the turned map has the group in place: averaging it changes nothing
     if noise == 0:
         averaged = turned(found.volume, np.eye(3), (0, 0, 0), group)
@@ -128,7 +128,9 @@ def test_nearest_to_input_is_the_smallest_turn():
 
 def test_a_map_without_the_group_says_so():
     volume, _, _ = turned_map("C1")
-    assert find(prepare(volume, PIXEL_A), Symmetry("D2")).weakest < 0.4
+    for name in ("C2", "D2", "D7", "T", "I2"):
+        found = find(prepare(volume, PIXEL_A), Symmetry(name))
+        assert found.weakest < 0.4 and not found.is_shown
 
 
 @pytest.mark.parametrize("volume, text", [

@@ -26,6 +26,9 @@ from vitreous.model.symmetry import Symmetry
 # but neither finer than the working map nor coarser than 20 A, where first models are still right.
 DETAILS_ACROSS, COARSEST_A = 7.0, 20.0
 N_REFINED = 4  # best orientations that are refined
+# A group's weakest copy must agree at least so well: in asymmetric maps the best axes stay below 0.2. In noise true axes
+# agree less, but stand out: those of icosahedra whose copies agree to 0.1 were right within a degree at 11 deviations.
+LEAST_AGREEMENT, STANDS_OUT_SD = 0.5, 6.0
 LEAST_TELLING = 3  # degree from which a harmonic tells a symmetry from the shape of any body
 DIRECTIONS_AT_ONCE = 256  # some 30 MB of matrices
 N_ROUNDS = 3  # searches, each about the centre that the last one found
@@ -93,6 +96,12 @@ class Alignment:
     def significance(self) -> float:
         """Standard deviations by which the score is above that of any orientation."""
         return (self.score - self.random_mean) / max(self.random_sd, 1e-6)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the map shows the group: all copies agree, or noise hides that but the orientation stands out."""
+        stands_out = self.significance > STANDS_OUT_SD and self.score > 2 * self.rival
+        return self.weakest >= LEAST_AGREEMENT or stands_out
 
 
 def align(

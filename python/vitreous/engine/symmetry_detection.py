@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vitreous.engine.align_symmetry import (
+    LEAST_AGREEMENT,
     Alignment,
     AngularPower,
     WorkingMap,
@@ -23,8 +24,6 @@ from vitreous.engine.align_symmetry import (
 )
 from vitreous.model.symmetry import Symmetry
 
-# A group's weakest copy must agree at least so well: in asymmetric maps the best axes stay below 0.2.
-LEAST_AGREEMENT = 0.5
 # Axes whose weakest copy agrees less than this before they are refined are given up, and groups that need them.
 LEAST_PROMISE = 0.2
 # How much more a copy may disagree than those of a subgroup: twice, as there are more copies to take the least of, and

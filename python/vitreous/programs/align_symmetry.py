@@ -11,8 +11,8 @@ import numpy as np
 
 from vitreous import __version__
 from vitreous.engine import align_symmetry, symmetry_detection
-from vitreous.engine.align_symmetry import Alignment
-from vitreous.engine.symmetry_detection import LEAST_AGREEMENT, Detection
+from vitreous.engine.align_symmetry import LEAST_AGREEMENT, Alignment
+from vitreous.engine.symmetry_detection import Detection
 from vitreous.engine.turn_map import turned
 from vitreous.errors import InputError
 from vitreous.io.mrc import write_mrc
@@ -142,7 +142,10 @@ def look_for_group(options: Options, volume: np.ndarray, pixel_size_A: float, jo
 def verdict(detection: Detection) -> str:
     """What a detection says, in one sentence."""
     if detection.symmetry == "C1":
-        return f"No symmetry is supported: no group's weakest copy agrees to {LEAST_AGREEMENT}, the map is C1."
+        return (
+            f"No symmetry is supported: no group's weakest copy agrees to {LEAST_AGREEMENT}; the map is C1, or noisy at this "
+            "detail: see what a coarser --maxres says."
+        )
     others = [row.name for row in detection.candidates if row.supported and row.name != detection.symmetry]
     parts = f"; {', '.join(others)} {'is' if len(others) == 1 else 'are'} part of it or less supported" if others else ""
     return f"Best supported: {detection.symmetry}, weakest copy {detection.candidates[0].alignment.weakest:.2f}{parts}."
@@ -166,7 +169,7 @@ def search(
     line(f"  + {'score:':<30} {found.score:.3f}, any orientation {found.random_mean:.3f} +- {found.random_sd:.3f}, "
          f"best elsewhere {found.rival:.3f}")  # fmt: skip
     line(f"  + {'weakest copy:':<30} {found.weakest:.3f}")
-    if found.weakest < LEAST_AGREEMENT:
+    if not found.is_shown:
         job.warning(
             f"{name}: the map does not show {symmetry}: its weakest copy agrees to {found.weakest:.2f}, expected at least "
             f"{LEAST_AGREEMENT}; see what --detect says"

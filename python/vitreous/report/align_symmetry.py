@@ -69,10 +69,10 @@ def align_symmetry_report(
 def _groups(page: Page, detection: Detection, verdict: str) -> None:
     page.section("Which symmetry", verdict)
     page.text(
-        "Score: mean correlation of the map with its copies, without its spherical average. Weakest copy: the least of "
-        "them, of what is not alike all around the copy's axis, nor in the ellipsoid that every body has. A group is "
-        "supported where its weakest copy agrees about as well as those of its subgroups; groups whose axes are not "
-        "there are not listed."
+        "Score: mean correlation of the map with its copies, without its spherical average. Weakest copy: that of the "
+        "copies about the kind of axes that agrees least, of what is not alike all around the axis, nor in the ellipsoid "
+        "that every body has. A group is supported where its weakest copy agrees about as well as those of its subgroups; "
+        "groups whose axes are not there are not listed."
     )
     page.table(
         ("group", "supported", "weakest copy", "score", "any orientation", "±"),
