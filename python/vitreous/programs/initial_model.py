@@ -12,7 +12,6 @@ import numpy as np
 from vitreous.engine.align_symmetry import align
 from vitreous.engine.schedule3d import AutoOptions
 from vitreous.engine.schedule_gradient import subset_size
-from vitreous.engine.symmetry_detection import LEAST_AGREEMENT
 from vitreous.io.moment_files import with_moments, write_moments
 from vitreous.io.mrc import write_mrc
 from vitreous.io.particles import find_root, quantise
@@ -170,10 +169,10 @@ def final_map(be, job, options: Options, state: Refinement) -> np.ndarray:
         found = align(volume, model.pixel_size_A, options.sym, apply_symmetry=True, n_threads=be.n_threads)
         job.log.event("symmetry", symmetry=options.sym, score=found.score, weakest=found.weakest, rotation=found.rotation.tolist())
         job.progress.line(f" Symmetry {options.sym}: its copies correlate by {found.score:.2f}, the weakest by {found.weakest:.2f}")
-        if found.weakest < LEAST_AGREEMENT:
+        if not found.is_shown:
             job.warning(
-                f"--sym {options.sym}: the map does not show it, its weakest copy agrees to {found.weakest:.2f}, expected at "
-                f"least {LEAST_AGREEMENT}; try vitreous align-symmetry --detect on {state_map(job, state)}, or another --random_seed"
+                f"--sym {options.sym}: the map does not show it, its weakest copy agrees to {found.weakest:.2f}; try vitreous "
+                f"align-symmetry --detect on {state_map(job, state)}, or another --random_seed"
             )
         volume = found.volume
     write_mrc(str(Path(job.dir.root).parent / "initial_model.mrc"), volume, model.pixel_size_A, stack=False)
