@@ -41,10 +41,10 @@ def initialise(be, state: Refinement, settings: Settings, source, *, n_noise: in
             noise.add(be, plan, batches.make_batch(state.dataset, indices, images))
     dataset = quarantine(state.dataset, bad_of_all, max_bad)
     spectra = noise.spectra()
-    models = [start_priors(be, replace(m, sigma2_noise=spectra), len(dataset)) for m in state.models]
-    resolution_A, progress = resolution(models[0], state.progress, settings, len(models))
-    models = [replace(m, current_resolution_A=resolution_A) for m in models]
-    grid, _ = orientations.coarse_and_fine(be, state.sampling, Symmetry.parse(state.symmetry), models[0].n_classes)
+    model = start_priors(be, replace(model, sigma2_noise=spectra), len(dataset))
+    resolution_A, progress = resolution(model, state.progress, settings, len(state.models))
+    models = [replace(model, current_resolution_A=resolution_A)] * len(state.models)  # half-sets begin alike
+    grid, _ = orientations.coarse_and_fine(be, state.sampling, Symmetry.parse(state.symmetry), model.n_classes)
     return with_directions(be, replace(state, dataset=dataset, models=models, progress=progress), grid.directions_deg)
 
 

@@ -250,8 +250,9 @@ def initialise(be, job: Job, options: VolumeOptions, settings: Settings, state: 
     if not options.dont_check_norm:
         check_background(options, settings, state.dataset, source)
     if settings.flatten_solvent:
-        mask = gold.solvent_mask(state.models[0], settings)
-        state = replace(state, models=[replace(m, references=m.references * mask) for m in state.models])
+        first = state.models[0]
+        first = replace(first, references=first.references * gold.solvent_mask(first, settings))
+        state = replace(state, models=[first] * len(state.models))
     job.progress.line(noise_line(options.nr_parts_sigma2noise))
     told = set(state.dataset.quarantined)
     state = refine.initialise(
