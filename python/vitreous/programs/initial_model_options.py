@@ -27,11 +27,16 @@ def subset(when: str):
     )
 
 
-def resolution(when: str):
+# Finest detail of the first and of the last phase, as parts of the particle's diameter (docs/decisions/0052).
+FIRST_DETAIL, LAST_DETAIL = 1 / 5, 1 / 10
+
+
+def resolution(when: str, part: str):
     """The option for the detail that a phase compares."""
     return option(
-        None, f"compare no finer detail in the {when} iterations", group="expert", unit="A", unset="no limit", on_continue=True, gt=0
-    )
+        None, f"compare no finer detail in the {when} iterations", group="basic", unit="A",
+        unset=f"{part} of the particle diameter", on_continue=True, gt=0,
+    )  # fmt: skip
 
 
 class Options(VolumeOptions):
@@ -65,6 +70,9 @@ class Options(VolumeOptions):
     grad_ini_subset: int | None = subset("first")
     grad_fin_subset: int | None = subset("last")
 
+    grad_ini_resol: float | None = resolution("first", "a fifth")
+    grad_fin_resol: float | None = resolution("last", "a tenth")
+
     # Sampling
     healpix_order: int = again(VolumeOptions, "healpix_order", default=1)
     max_healpix_order: int = option(
@@ -77,8 +85,6 @@ class Options(VolumeOptions):
         0.3, "share of the iterations with the first subsets and steps", group="expert", gt=0, lt=1
     )
     grad_fin_frac: float = option(0.2, "share of the iterations with the last subsets", group="expert", gt=0, lt=1)
-    grad_ini_resol: float | None = resolution("first")
-    grad_fin_resol: float | None = resolution("last")
     grad_em_iters: int = option(
         0, "last iterations by expectation-maximisation of all particles", group="expert", on_continue=True, ge=0
     )
@@ -133,8 +139,8 @@ class Options(VolumeOptions):
             step_scheme=first_step,
             tau2_fudge=weight,
             tau2_scheme=weight / _first_of(self.tau2_fudge_scheme, weight),
-            first_limit_A=self.grad_ini_resol or 0.0,
-            last_limit_A=self.grad_fin_resol or 0.0,
+            first_limit_A=self.grad_ini_resol or FIRST_DETAIL * self.particle_diameter,
+            last_limit_A=self.grad_fin_resol or LAST_DETAIL * self.particle_diameter,
             mu=self.mu,
             em_iterations=self.grad_em_iters,
             inactivity=self.class_inactivity_threshold,
