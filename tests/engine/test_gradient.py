@@ -87,10 +87,10 @@ def sums_of(be, made, **settings):
 
 
 def test_residual_sums_are_those_of_the_images_less_those_of_the_slices(be):
+    """The weights are the same, and the references explain a part of the images."""
     made = case.problem(n=6)
     _, plain = sums_of(be, made)
     _, residual = sums_of(be, made, residual_sums=True)
-    """The weights are the same, and the references explain a part of the images."""
     np.testing.assert_array_equal(plain[..., 2], residual[..., 2])
     assert abs(residual[..., :2]).sum() < abs(plain[..., :2]).sum()
 
@@ -124,7 +124,8 @@ def test_maximise_moves_the_map_along_the_mean_residual(be):
     lattice = plan.lattice
     whole = VolumeLattice(plan.model.box, plan.model.padding, plan.model.box / 2)
     moments = gradient.no_moments(1, whole.shape)
-    model = gradient3d.maximise(be, plan, accs, moments, options)
+    model, copied = gradient3d.maximise(be, plan, accs, moments, options)
+    assert copied is None
     one, two = (gradient.middle(moments.first[h, 0], lattice.shape) for h in (0, 1))
     assert one.any() and two.any() and not np.allclose(one, two)
     ft, _ = reference_transform(plan.model.references[0], lattice, for_slices=False)
@@ -136,6 +137,7 @@ def test_maximise_moves_the_map_along_the_mean_residual(be):
     inside = np.sqrt(x**2 + y**2 + z**2) < box / 2 - 1
     np.testing.assert_allclose(model.references[0][inside], volume[inside], atol=1e-5 * abs(volume).max())
     assert model.class_weight.tolist() == [1.0] and (model.data_vs_prior >= 0).all()
+    assert 0 < model.fourier_coverage.max() <= 1 and model.class_coverage[0] > 0
 
 
 def test_parameters_of_a_mini_batch_are_averaged(be):

@@ -23,6 +23,7 @@ OF = {
         "low_resol_join_halves": 60, "auto_local_healpix_order": 3, "solvent_correct_fsc": True, "solvent_mask": True,
     },
     "class3d": {"ref": True, "ini_high": 50, "healpix_order": 1, "offset_range": 2, "offset_step": 2, "K": 2, "iter": 2},
+    "initial-model": {"offset_range": 2, "K": 2, "iter": 3, "grad_write_iter": 1},
 }  # fmt: skip
 FILES = {"ref": "truth.mrc", "solvent_mask": "mask.mrc"}
 # Sums of float32 in another order: 1e-6 of the largest value of a map, which later iterations carry on.

@@ -74,9 +74,9 @@ def test_initial_model_writes_every_tenth_iteration(thirty):
     np.testing.assert_array_equal(read_mrc(root.parent / "initial_model.mrc")[0], result.map)
 
 
-def same(one, other, names=("data.star", "class001.mrc", "1moment002.mrc", "2moment001.mrc")):
-    for name in names:
-        old, new = (root.parent / f"{root.name}_it030_{name}" for root in (one, other))
+def same(one, other, iteration="030"):
+    for name in ("data.star", "class001.mrc", "1moment002.mrc", "2moment001.mrc"):
+        old, new = (root.parent / f"{root.name}_it{iteration}_{name}" for root in (one, other))
         assert old.read_bytes().replace(str(one).encode(), b"ROOT") == new.read_bytes().replace(str(other).encode(), b"ROOT"), name
 
 
@@ -106,10 +106,39 @@ def test_initial_model_begins_with_a_given_map(case, tmp_path):
     np.testing.assert_allclose(first, truth * soft_sphere(BOX, DIAMETER_A / 2 / PIXEL_A, 5), atol=1e-5 * abs(truth).max())
 
 
+def test_initial_model_of_two_classes_continues_from_its_first_maps(case, tmp_path):
+    """Particles are not drawn into classes at random, as they are where classes begin with one map."""
+    model(case, tmp_path / "run", K=2, iter=2, grad_write_iter=1)
+    model(case, tmp_path / "again", **{"continue": str(tmp_path / "run_it000_optimiser.star")})
+    same(tmp_path / "run", tmp_path / "again", "002")
+    first = read_particles(tmp_path / "run_it001_data.star").particles
+    again = read_particles(tmp_path / "run_it002_data.star").particles
+    assert (first.class_number != again.class_number).mean() < 0.5
+
+
+def test_initial_model_continued_remembers_the_symmetry(case, tmp_path):
+    """The files of the iterations hold C1, that of the search; the record holds the user's."""
+    whole = model(case, tmp_path / "run", sym="C2", iter=2, grad_write_iter=1).map
+    again = model(case, tmp_path / "again", **{"continue": str(tmp_path / "run_it001_optimiser.star")}).map
+    np.testing.assert_array_equal(again, whole)
+    assert read_star(tmp_path / "run_it002_sampling.star")["sampling_general"].columns["rlnSymmetryGroup"][0] == "C1"
+
+
+def test_initial_model_goes_on_without_moments_and_says_so(case, tmp_path, capsys):
+    model(case, tmp_path / "run", iter=2, grad_write_iter=1)
+    for path in tmp_path.glob("run_it001_*moment*.mrc"):
+        path.unlink()
+    model(case, tmp_path / "again", verb=1, **{"continue": str(tmp_path / "run_it001_optimiser.star")})
+    assert "the run goes on from its maps alone" in "".join(capsys.readouterr())
+
+
 @pytest.mark.parametrize(
     "wrong, message",
     [
         ({"grad_stepsize_scheme": "fast"}, "--grad_stepsize_scheme: found 'fast', expected plain or a positive number with -step"),
+        ({"grad_stepsize_scheme": "..-step"}, "--grad_stepsize_scheme: found '..-step'"),
+        ({"tau2_fudge_scheme": "0-step"}, "--tau2_fudge_scheme: found '0-step'"),
+        ({"sigma_ang": 5}, "--sigma_ang: found without --ref"),
         ({"firstiter_cc": True}, "--firstiter_cc: found with steps along the gradient"),
         ({"som": True}, "--som: found an option of RELION"),
         ({"auto_refine": True}, "--auto_refine: found an option of RELION"),

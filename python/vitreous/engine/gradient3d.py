@@ -14,7 +14,7 @@ from vitreous.engine.reconstruct3d import (
     complete,
     inverse_transform,
     reference_transform,
-    shell_mean_weight,
+    reliability,
     soften_corners,
 )
 from vitreous.engine.schedule_gradient import GradientOptions
@@ -23,7 +23,7 @@ from vitreous.model.volume import VolumeLattice
 
 # What a class begins again with.
 PER_CLASS = (
-    "class_weight", "references", "tau2", "data_vs_prior", "sigma2_reference", "class_resolution_A", "class_coverage"
+    "class_weight", "references", "tau2", "data_vs_prior", "sigma2_reference", "fourier_coverage", "class_resolution_A", "class_coverage"
 )
 # Of the first moments of a class, the share that its copy has (RELION's choice).
 KEPT_MOMENTUM = 0.9
@@ -40,45 +40,64 @@ def shells_of(lattice: VolumeLattice) -> np.ndarray:
     return out
 
 
-def maximise(be, plan: Plan3D, accs: list[Accumulator3D], moments: Moments, options: GradientOptions) -> Model:
+def maximise(be, plan: Plan3D, accs: list[Accumulator3D], moments: Moments, options: GradientOptions, *, spread=map):
     """New references, one step from the old, and parameters averaged over the iterations.
 
     Parameters
     ----------
     accs : sums of the two pseudo-half-sets, of residuals; used up
     moments : brought up to date in place
+    spread : a map() that may compute its items on several processes
+
+    Returns
+    -------
+    Model
+    (idle, best) classes where the first began again as a copy of the second; else None
     """
-    lattice, model = plan.lattice, plan.model
-    shell, length = shells_of(lattice), schedule_gradient.step(plan.iteration, options)
-    lengths = schedule_gradient.class_steps(length, model.class_weight)
-    volumes, weight = [], []
-    for k, volume in enumerate(model.references):
-        sums = [complete(be, acc.sums[k], lattice, plan.symmetry) for acc in accs]
-        steps = np.stack([gradient.gradient(s[..., 0] + 1j * s[..., 1], s[..., 2]) for s in sums])
-        gradient.update_moments(moments, k, steps, options.momentum, options.curvature)
-        ft, _ = reference_transform(volume, lattice, be.n_threads, for_slices=False)
-        ft = gradient.stepped(ft, moments, k, shell, lengths[k], model.tau2_fudge)
-        new = inverse_transform(ft * np.float32(lattice.box**2), lattice, be.n_threads)
-        soften_corners(new)
-        volumes.append(new)
-        weight.append(0.5 * shell_mean_weight(be, sums[0] + sums[1], lattice))
-    known = lattice.ratio**3 * np.array(weight)
-    sigma2 = np.where(known > 0, 1 / np.where(known > 0, known, 1), 0)
+    model, settings = plan.model, plan.settings
+    shell = shells_of(plan.lattice)
+    tau2 = plan.reference_power
+    if settings.fixed_tau2 is not None:
+        tau2 = np.broadcast_to(settings.fixed_tau2, tau2.shape)
+    lengths = schedule_gradient.class_steps(schedule_gradient.step(plan.iteration, options), model.class_weight)
+    step = lambda k: step_class(be, plan, accs, moments, options, k, shell, lengths[k], tau2[k])
+    volumes, measured = [], []
+    for k, (volume, first, second, known) in enumerate(spread(step, range(model.n_classes))):
+        moments.first[:, k], moments.second[k] = first, second
+        volumes.append(volume)
+        measured.append(known)
+    data_vs_prior, sigma2, coverage = (np.stack(values) for values in zip(*measured))
     new = replace(
         averaged(model, update_parameters(plan, joined(*accs)), options.mu),
         class_offset_A=np.zeros((model.n_classes, 2)),
-        references=finished(plan, np.stack(volumes), flatten=plan.settings.flatten_solvent),
-        tau2=np.array(plan.reference_power),
-        data_vs_prior=model.tau2_fudge * plan.reference_power * known,
+        references=finished(plan, np.stack(volumes), flatten=settings.flatten_solvent),
+        tau2=np.array(tau2),
+        data_vs_prior=data_vs_prior,
         sigma2_reference=sigma2,
+        fourier_coverage=coverage,
         current_size_px=plan.size,
     )
     new = replace(new, **class_statistics(new))
     idle = idle_class(new.class_weight, plan.iteration, options)
     if idle is None:
-        return new
-    power = [float((np.abs(gradient.direction(moments, k, lattice.shape)) ** 2).mean()) for k in range(new.n_classes)]
-    return revived(new, moments, idle, int(np.argmax(power * new.class_weight)))
+        return new, None
+    power = [float((np.abs(gradient.direction(moments, k, shell.shape)) ** 2).mean()) for k in range(new.n_classes)]
+    best = int(np.argmax(power * new.class_weight))
+    return revived(new, moments, idle, best), (idle, best)
+
+
+def step_class(be, plan: Plan3D, accs, moments: Moments, options: GradientOptions, k: int, shell, length: float, tau2):
+    """Map of a class after its step, its moments, and (n_shells,) data_vs_prior, sigma2 and coverage."""
+    lattice, fudge = plan.lattice, plan.model.tau2_fudge
+    sums = [complete(be, acc.sums[k], lattice, plan.symmetry) for acc in accs]
+    steps = np.stack([gradient.gradient(s[..., 0] + 1j * s[..., 1], s[..., 2]) for s in sums])
+    gradient.update_moments(moments, k, steps, options.momentum, options.curvature)
+    ft, _ = reference_transform(plan.model.references[k], lattice, be.n_threads, for_slices=False)
+    ft = gradient.stepped(ft, moments, k, shell, length, fudge)
+    volume = inverse_transform(ft * np.float32(lattice.box**2), lattice, be.n_threads)
+    soften_corners(volume)
+    known = reliability(be, 0.5 * (sums[0] + sums[1]), lattice, tau2, fudge)
+    return volume, moments.first[:, k], moments.second[k], known
 
 
 def idle_class(class_weight, iteration: int, options: GradientOptions) -> int | None:

@@ -217,16 +217,8 @@ def reconstruct(
     """
     symmetry = Symmetry("C1") if symmetry is None else symmetry
     sums = sums if completed else complete(be, sums, lattice, symmetry)
-    oc, n_shells = lattice.ratio**3, lattice.n_shells
-    prior = np.zeros(n_shells)
-    if tau2 is not None:
-        known = np.asarray(tau2) > 0
-        prior = np.where(known, 1 / np.where(known, oc * tau2_fudge * np.asarray(tau2, float), 1), 0)
-    bins = _Bins.of(be, sums, lattice, np.where(prior > 0, prior, np.inf))
-    mean_weight = bins.mean_weight(n_shells)
-    sigma2 = np.where(mean_weight > 0, 1 / np.where(mean_weight > 0, oc * mean_weight, 1), 0)
-    data_vs_prior = np.where(prior > 0, mean_weight / np.where(prior > 0, prior, 1), 0)
-    coverage = bins.over_shells(bins.strong, n_shells) / np.maximum(bins.over_shells(bins.count, n_shells), 1)
+    prior, bins = _prior_and_bins(be, sums, lattice, tau2, tau2_fudge)
+    data_vs_prior, sigma2, coverage = _reliability(prior, bins, lattice)
     prior[:minres_map] = 0
     ft = divide(be, sums, lattice, prior, bins)
     volume = inverse_transform(ft, lattice, be.n_threads)
@@ -236,6 +228,30 @@ def reconstruct(
     for planes in _chunks(box, ENVELOPE_BYTES * box * box):
         volume[planes] /= interpolation_envelope(box, lattice.side, planes, symmetry.copies)
     return Reconstruction(volume, data_vs_prior, sigma2, coverage)
+
+
+def _prior_and_bins(be, sums, lattice: VolumeLattice, tau2, tau2_fudge: float):
+    """(n_shells,) weight of the prior, 0 = none, and the weights of completed sums by distance."""
+    prior = np.zeros(lattice.n_shells)
+    if tau2 is not None:
+        known = np.asarray(tau2) > 0
+        prior = np.where(known, 1 / np.where(known, lattice.ratio**3 * tau2_fudge * np.asarray(tau2, float), 1), 0)
+    return prior, _Bins.of(be, sums, lattice, np.where(prior > 0, prior, np.inf))
+
+
+def _reliability(prior, bins: _Bins, lattice: VolumeLattice):
+    """data_vs_prior, sigma2 and coverage of a Reconstruction."""
+    oc, n_shells = lattice.ratio**3, lattice.n_shells
+    mean_weight = bins.mean_weight(n_shells)
+    sigma2 = np.where(mean_weight > 0, 1 / np.where(mean_weight > 0, oc * mean_weight, 1), 0)
+    data_vs_prior = np.where(prior > 0, mean_weight / np.where(prior > 0, prior, 1), 0)
+    coverage = bins.over_shells(bins.strong, n_shells) / np.maximum(bins.over_shells(bins.count, n_shells), 1)
+    return data_vs_prior, sigma2, coverage
+
+
+def reliability(be, sums, lattice: VolumeLattice, tau2, tau2_fudge: float):
+    """What is known of a map of completed sums, without making it: data_vs_prior, sigma2, coverage (n_shells,)."""
+    return _reliability(*_prior_and_bins(be, sums, lattice, tau2, tau2_fudge), lattice)
 
 
 def divide(be, sums, lattice: VolumeLattice, prior, bins: _Bins) -> np.ndarray:

@@ -66,6 +66,11 @@ def current_size(model: Model, progress: Progress) -> int:
     return min(2 * shell, model.box)
 
 
+def limited_size(size: int, model: Model, limit_A: float) -> int:
+    """A box in Fourier space that holds no finer detail than a limit, A; 0 = no limit."""
+    return min(size, 2 * math.ceil(model.box * model.pixel_size_A / limit_A)) if limit_A > 0 else size
+
+
 def coarse_size(model: Model, sampling: Sampling, settings: Settings, size: int) -> int:
     """Box in Fourier space of the coarse pass, px of the model: what the angular step can resolve."""
     box_A = model.box * model.pixel_size_A

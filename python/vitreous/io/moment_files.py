@@ -34,26 +34,30 @@ def write_moments(paths: RunPaths, moments: Moments, pixel_size_A: float) -> Non
 
 
 def with_moments(state: Refinement, root: str, shape: tuple[int, ...]) -> Refinement:
-    """A run's state with the moments of its iteration; with none where there are no such files.
+    """A run's state with the moments of its iteration; with none where there are no such files, or on another lattice.
 
-    Raises  InputError: they are of another box or padding, or of another program's lattice.
+    Raises  InputError: some of the files are missing or damaged.
     """
     n_classes = state.models[0].n_classes
     first, second = moment_names(RunPaths(str(root), state.progress.iteration), n_classes)
-    if not exists(first[0]):
+    if not exists(first[0]) or _read(first[0], np.complex64).shape != shape:
         return state
-    read = lambda names, kind: np.stack([_read(name, shape, kind) for name in names])
+    read = lambda names, kind: np.stack([_checked(name, shape, kind) for name in names])
     both = read(first, np.complex64).reshape(2, n_classes, *shape)
     return replace(state, moments=Moments(both, read(second, np.float32)))
 
 
-def _read(name: str, shape: tuple[int, ...], kind) -> np.ndarray:
+def _read(name: str, kind) -> np.ndarray:
     if not exists(name):
         raise InputError(f"{name}: is not there, expected it beside the others; restore it, or continue from an earlier iteration")
-    values = np.ascontiguousarray(read_mrc(name)[0], np.float32).view(kind)
+    return np.ascontiguousarray(read_mrc(name)[0], np.float32).view(kind)
+
+
+def _checked(name: str, shape: tuple[int, ...], kind) -> np.ndarray:
+    values = _read(name, kind)
     if values.shape != shape:
         raise InputError(
-            f"{name}: has shape {values.shape}, expected {shape} for this box and --pad; continue a run of vitreous with the "
-            "padding that it began with, or remove the moment files to begin without"
+            f"{name}: has shape {values.shape}, expected {shape} as the others; restore it, or remove all moment files of the "
+            "iteration to go on from its maps alone"
         )
     return values

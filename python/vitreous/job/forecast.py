@@ -70,6 +70,7 @@ def forecast_volume(
     coarse_px: int,
     preread: bool,
     n_threads: int,
+    gradient: bool = False,
 ) -> dict[str, int]:
     """What takes memory -> bytes, in an iteration with 3D references at the given Fourier boxes (px of the model).
 
@@ -80,6 +81,7 @@ def forecast_volume(
     Parameters
     ----------
     grids : the coarse and the fine OrientationGrid
+    gradient : the iteration steps along the gradient: two sums for each map, and moments
     """
     model, (coarse, fine) = models[0], grids
     n_maps, lattice = len(models) * model.n_classes, VolumeLattice(model.box, model.padding, size_px / 2)
@@ -98,6 +100,10 @@ def forecast_volume(
         "posteriors of a batch": posterior_bytes(n_batch, MOST_CHILDREN),
         "threads": n_threads * (BYTES_PER_THREAD + 8 * len(fine.shifts_A) * pixels(size_px)),
     }
+    if gradient:
+        whole = VolumeLattice(model.box, model.padding, model.box / 2)
+        parts["sums over particles"] *= 2
+        parts["moments and a step"] = 20 * n_maps * whole.n_samples + 2 * (12 + 8) * lattice.n_samples
     if preread:
         parts["images kept in memory"] = int(
             sum(4 * o.box**2 * n for o, n in zip(dataset.optics, dataset.optics_counts))

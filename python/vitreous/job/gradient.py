@@ -129,7 +129,12 @@ def iterate(
     n_particles, n_significant = (sum(getattr(a, name) for a in accs) for name in ("n_particles", "n_significant"))
     progress = changed(state.progress, *accs)
     directions = sum(a.directions for a in accs)
-    model, old = maximise(be, plan, accs, state, options, steps), state.direction_weights
+    everything = sum(map(len, parts)) == int(state.dataset.usable.sum())
+    options = replace(options, mu=0.0) if everything or not steps else options
+    model, copied = maximise(be, comm, plan, accs, state, options, steps)
+    weights = averaged_directions(directions, state.direction_weights, options.mu)
+    if copied is not None:
+        weights = shared_directions(weights, model.class_weight, *copied)
     resolution_A, progress = refine.resolution(model, progress, settings, 1)
     progress = schedule3d.stalled(progress, state.sampling)
     if iteration < FIRST_STALL:
@@ -142,18 +147,27 @@ def iterate(
         before=state.dataset,
         models=[model],
         progress=progress,
-        direction_weights=[averaged_directions(directions, old, options.mu if steps else 0.0)],
+        direction_weights=[weights],
         seconds=clock.seconds,
         n_significant=n_significant / max(n_particles, 1),
         coarse_size_px=plan.coarse_size,
     )
 
 
-def maximise(be, plan, accs, state: Refinement, options: GradientOptions, steps: bool):
-    """The model after a step along the gradient, or after an ordinary iteration with all particles."""
+def maximise(be, comm, plan, accs, state: Refinement, options: GradientOptions, steps: bool):
+    """The model after a step along the gradient, or after an ordinary iteration; and which class was copied to which."""
     if steps:
-        return gradient3d.maximise(be, plan, accs, state.moments, options)
-    return gold.maximise_classes(be, plan, joined(*accs))
+        return gradient3d.maximise(be, plan, accs, state.moments, options, spread=comm.map)
+    return gold.maximise_classes(be, plan, joined(*accs), spread=comm.map), None
+
+
+def shared_directions(weights, class_weight, idle: int, best: int):
+    """Shares of the directions after ``idle`` began again as a copy of ``best``: each row sums to its class's weight."""
+    if weights is None:
+        return None
+    weights = np.array(weights)
+    weights[idle] = weights[best]
+    return weights * (class_weight / np.maximum(weights.sum(1), 1e-30))[:, None]
 
 
 def averaged_directions(found, old, mu: float):

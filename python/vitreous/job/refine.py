@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -100,9 +99,7 @@ def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.
     progress = replace(progress, has_converged=last)
     symmetry, sampling = Symmetry.parse(state.symmetry), state.sampling
     model = state.models[0]
-    size = model.box if last else schedule.current_size(model, progress)
-    if limit_A > 0:
-        size = min(size, 2 * math.ceil(model.box * model.pixel_size_A / limit_A))
+    size = model.box if last else schedule.limited_size(schedule.current_size(model, progress), model, limit_A)
     weights = known_weights(be, state, symmetry)
     plans = [
         em3d.make_plan(be, m, sampling, progress, settings, symmetry, w, size) for m, w in zip(state.models, weights)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vitreous.engine.align_symmetry import align
+from vitreous.engine.schedule import limited_size
 from vitreous.engine.schedule3d import AutoOptions
 from vitreous.engine.schedule_gradient import subset_size
 from vitreous.io.moment_files import with_moments, write_moments
@@ -57,15 +58,22 @@ def run(options: Options, be, comm) -> Result:
     with open_job(options, comm, backend=be.name, threads=be.n_threads) as job:
         record_options(job, options)
         tell_notes(job, state.dataset)
-        most = options.maxsig or MOST_SIGNIFICANT * state.models[0].n_classes
-        settings = replace(refine_volume.make_settings(options, state), max_significant=most)
+        settings = make_settings(options, state)
         root = find_root(options.particles or options.continue_from, state.dataset.image_files)
         with image_source(job, comm, options, state.dataset, root) as source:
-            parts = refine_volume.tell_memory(be, job, options, settings, state)
+            model = state.models[0]
+            size_px = limited_size(model.box, model, options.gradient().last_limit_A)
+            parts = refine_volume.tell_memory(be, job, options, settings, state, size_px=size_px, gradient=True)
             if not options.continue_from:
+                comm.map(lambda s: check(options, settings, s, source), [state])
                 state = with_first_maps(be, comm, options, settings, state, source)
+                settings = make_settings(options, state)  # they ask whether the classes begin alike
                 state = comm.map(lambda s: initialise(be, job, options, settings, s, source), [state])[0]
-            import_plots_early()
+            elif state.moments is None:
+                job.warning(f"{options.continue_from}: has no moments of vitreous beside it; the run goes on from its maps alone")
+                state = gradient.without_moments(state)
+            if comm.rank == 0:  # who writes the report
+                import_plots_early()
             state = iterations(be, comm, job, options, settings, state, source)
         best = comm.map(lambda s: final_map(be, job, options, s), [state])[0]
         report = refine_volume.write_report(be, job, options, state, parts) if comm.rank == 0 else None
@@ -98,8 +106,19 @@ def resume(options: Options):
     """Options and state of a run that goes on from the files of one iteration."""
     options, state = refine_volume.resume(options, course)
     root, _ = split_optimiser_name(options.continue_from)
-    state = with_moments(state, root, gradient.whole_lattice(state).shape)
-    return options, state if state.moments else gradient.without_moments(state)
+    return options, with_moments(state, root, gradient.whole_lattice(state).shape)
+
+
+def make_settings(options: Options, state: Refinement):
+    """The engine's settings; only a few poses of a particle go on to the fine pass."""
+    most = options.maxsig or MOST_SIGNIFICANT * state.models[0].n_classes
+    return replace(refine_volume.make_settings(options, state), max_significant=most)
+
+
+def check(options: Options, settings, state: Refinement, source) -> None:
+    """InputError where the particles are not normalised."""
+    if not options.dont_check_norm:
+        check_background(options, settings, state.dataset, source)
 
 
 def course(options: Options) -> Course:
@@ -118,8 +137,6 @@ def with_first_maps(be, comm, options: Options, settings, state: Refinement, sou
 
 def initialise(be, job, options: Options, settings, state: Refinement, source) -> Refinement:
     """Noise spectra and the files of iteration 0."""
-    if not options.dont_check_norm:
-        check_background(options, settings, state.dataset, source)
     n_first = options.nr_parts_sigma2noise
     job.progress.line(noise_line(n_first))
     told = set(state.dataset.quarantined)
@@ -163,23 +180,27 @@ def write(job, options: Options, state: Refinement) -> None:
 
 def final_map(be, job, options: Options, state: Refinement) -> np.ndarray:
     """The largest class, turned so that its symmetry's axes lie where RELION has them, and averaged over the group."""
-    model = state.models[0]
-    volume = model.references[int(np.argmax(model.class_weight))]
+    model, largest = state.models[0], int(np.argmax(state.models[0].class_weight))
+    volume = model.references[largest]
     if options.sym != "C1" and not options.run_in_sym:
-        found = align(volume, model.pixel_size_A, options.sym, apply_symmetry=True, n_threads=be.n_threads)
-        job.log.event("symmetry", symmetry=options.sym, score=found.score, weakest=found.weakest, rotation=found.rotation.tolist())
-        job.progress.line(f" Symmetry {options.sym}: its copies correlate by {found.score:.2f}, the weakest by {found.weakest:.2f}")
-        if not found.is_shown:
-            job.warning(
-                f"--sym {options.sym}: the map does not show it, its weakest copy agrees to {found.weakest:.2f}; try vitreous "
-                f"align-symmetry --detect on {state_map(job, state)}, or another --random_seed"
-            )
-        volume = found.volume
+        name = RefinePaths(job.dir.root, state.progress.iteration).map(0, largest)
+        volume = symmetric(be, job, options.sym, volume, model.pixel_size_A, name)
     write_mrc(str(Path(job.dir.root).parent / "initial_model.mrc"), volume, model.pixel_size_A, stack=False)
     return volume
 
 
-def state_map(job, state: Refinement) -> str:
-    """File of the largest class."""
-    paths = RefinePaths(job.dir.root, state.progress.iteration)
-    return paths.map(0, int(np.argmax(state.models[0].class_weight)))
+def symmetric(be, job, symmetry: str, volume: np.ndarray, pixel_size_A: float, name: str) -> np.ndarray:
+    """A map turned to a point group's axes and averaged; as it is where it holds nothing, with a warning."""
+    try:
+        found = align(volume, pixel_size_A, symmetry, apply_symmetry=True, n_threads=be.n_threads)
+    except ValueError as error:
+        job.warning(f"{name}: no axes were found ({error}); look at the map, and try another --random_seed")
+        return volume
+    job.log.event("symmetry", symmetry=symmetry, score=found.score, weakest=found.weakest, rotation=found.rotation.tolist())
+    job.progress.line(f" Symmetry {symmetry}: its copies correlate by {found.score:.2f}, the weakest by {found.weakest:.2f}")
+    if not found.is_shown:
+        job.warning(
+            f"--sym {symmetry}: the map does not show it, its weakest copy agrees to {found.weakest:.2f}; try vitreous "
+            f"align-symmetry --detect --i {name}, or another --random_seed"
+        )
+    return found.volume

@@ -59,7 +59,8 @@ class Options(VolumeOptions):
     K: int = again(ClassificationOptions, "K")
     iter: int = again(ClassificationOptions, "iter", "number of iterations", default=200, unset="200", on_continue=False)
     sym: str = again(
-        VolumeOptions, "sym", "point group of the molecule: its axes are found in the last map, which is then averaged"
+        VolumeOptions, "sym", "point group of the molecule: its axes are found in the last map, which is then averaged",
+        saved=None,  # the files hold that of the search
     )
     tau2_fudge: float = again(
         VolumeOptions, "tau2_fudge", "weight of the data against the prior, towards the end", default=4.0, saved=None
@@ -80,6 +81,8 @@ class Options(VolumeOptions):
     )
 
     # Expert
+    maxsig: int | None = again(VolumeOptions, "maxsig", unset=f"{MOST_SIGNIFICANT} for each class")
+    minres_map: int = again(VolumeOptions, "minres_map", "the resolution is never taken to be less than this shell")
     pad: int = again(VolumeOptions, "pad", default=1, on_continue=False)
     grad_ini_frac: float = option(
         0.3, "share of the iterations with the first subsets and steps", group="expert", gt=0, lt=1
@@ -115,14 +118,16 @@ class Options(VolumeOptions):
     @field_validator("grad_stepsize_scheme", "tau2_fudge_scheme")
     @classmethod
     def _read_scheme(cls, value: str | None) -> str | None:
-        if value in (None, "plain") or (re.fullmatch(r"[\d.]+-step", value) and float(value[:-5]) > 0):
+        if value in (None, "plain") or (re.fullmatch(r"\d+(\.\d*)?-step", value) and float(value[:-5]) > 0):
             return value
         raise ValueError(f"found {value!r}, expected plain or a positive number with -step, as in 2-step; correct it")
 
     @model_validator(mode="after")
-    def _check_phases(self) -> Options:
+    def _check_start(self) -> Options:
         if self.firstiter_cc:
             raise ValueError("--firstiter_cc: found with steps along the gradient, expected none; leave it out")
+        if self.sigma_deg and not (self.ref or self.continue_from):
+            raise ValueError("--sigma_ang: found without --ref, expected a map that the particles' angles are of; leave it out")
         return self
 
     def gradient(self) -> GradientOptions:

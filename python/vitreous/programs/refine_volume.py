@@ -345,18 +345,27 @@ def log_iteration(job: Job, state: Refinement, course: Course, left_s: float) ->
     )
 
 
-def tell_memory(be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement) -> dict[str, int]:
-    """Print the predicted peak, of an iteration up to Nyquist as the last one is; InputError where it does not fit."""
+def tell_memory(
+    be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement, *, size_px: int = 0, gradient: bool = False
+) -> dict[str, int]:
+    """Print the predicted peak; InputError where it does not fit.
+
+    Parameters
+    ----------
+    size_px : Fourier box of the largest iteration; 0 = up to Nyquist, as the last one of a refinement is
+    gradient : iterations step along the gradient
+    """
     model, sampling = state.models[0], state.sampling
     parts = forecast_volume(
         state.dataset,
         state.models,
         sampling,
         orientations.coarse_and_fine(be, sampling, Symmetry.parse(state.symmetry), model.n_classes),
-        size_px=model.box,
-        coarse_px=em3d.coarse_size_3d(model, sampling, settings, model.box),
+        size_px=size_px or model.box,
+        coarse_px=em3d.coarse_size_3d(model, sampling, settings, size_px or model.box),
         preread=options.preread_images,
         n_threads=be.n_threads,
+        gradient=gradient,
     )
     shrink = "give --pad 1, which takes an eighth of the memory for maps, or smaller images"
     job.tell_memory(parts, shrink)
