@@ -83,7 +83,8 @@ def same_answer(root, other, program):
 
 
 @pytest.mark.parametrize(
-    ("program", "n"), [("class2d", 1), ("class2d", 2), ("class2d", 3), ("refine3d", 2), ("refine3d", 3), ("class3d", 3)]
+    ("program", "n"), [("class2d", 1), ("class2d", 2), ("class2d", 3), ("refine3d", 2), ("refine3d", 3), ("class3d", 3),
+                      ("initial-model", 3)]
 )
 def test_program_does_not_depend_on_the_number_of_processes(launcher, alone, particles, tmp_path, program, n):
     done = launcher.vitreous(n, words_of(program, particles, tmp_path / "run"))
