@@ -141,7 +141,7 @@ class Options(ProgramOptions):
     extract: bool = option(
         False, "extract particles", group="compute", no_effect="this program always does, --operate_on aside"
     )
-    max_mpi_nodes: int = option(8, "processes at most", group="compute", no_effect="there is one process")
+    max_mpi_nodes: int = option(8, "processes at most", group="compute", no_effect="all that mpirun starts work")
 
     def check(self) -> None:
         """Refuse options that are missing, or that contradict each other."""

@@ -1,4 +1,4 @@
-"""3D refinement of one map from two independent half-sets, on one process."""
+"""3D refinement of one map from two independent half-sets."""
 
 from __future__ import annotations
 

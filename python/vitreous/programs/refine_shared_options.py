@@ -287,7 +287,11 @@ class RefinementOptions(ProgramOptions):
         False, "sums travel over MPI", group="compute", on_continue=True, no_effect="sums never travel through files"
     )
     no_parallel_disc_io: bool = option(
-        False, "only one process reads", group="compute", on_continue=True, no_effect="there is one process"
+        False,
+        "only one process reads",
+        group="compute",
+        on_continue=True,
+        no_effect="every process reads its part",
     )
     cpu: bool = option(False, "vectorised CPU code", group="compute", on_continue=True, no_effect="it is always used")
     free_gpu_memory: float = option(
