@@ -11,7 +11,7 @@ import numpy as np
 
 from vitreous import __version__
 from vitreous.engine import align_symmetry, symmetry_detection
-from vitreous.engine.align_symmetry import LEAST_AGREEMENT, Alignment
+from vitreous.engine.align_symmetry import LEAST_AGREEMENT, STANDS_OUT_SD, Alignment
 from vitreous.engine.symmetry_detection import Detection
 from vitreous.engine.turn_map import turned
 from vitreous.errors import InputError
@@ -172,7 +172,9 @@ def search(
     if not found.is_shown:
         job.warning(
             f"{name}: the map does not show {symmetry}: its weakest copy agrees to {found.weakest:.2f}, expected at least "
-            f"{LEAST_AGREEMENT}; see what --detect says"
+            f"{LEAST_AGREEMENT}; nor does its score stand out: {found.score:.2f} is {found.significance:.1f} deviations above that "
+            f"of any orientation, expected more than {STANDS_OUT_SD:g}, and more than twice the best elsewhere, {found.rival:.2f}; "
+            "see what --detect says"
         )
     job.log.event("alignment", map=name, symmetry=symmetry, rotation=found.rotation.tolist(),
                   shift_A=found.shift_A.tolist(), score=found.score, weakest=found.weakest)  # fmt: skip
