@@ -49,7 +49,7 @@ class Comm(Protocol):
     def sum(self, value: Any) -> Any:
         """The sum of every process's value, on all of them: numbers and arrays, and those in tuples, dicts, dataclasses.
 
-        Arrays are summed in place.
+        Use the result, and not the value again: of its arrays the large ones may have become the sum, the others have not.
         """
 
     def gather(self, rows: Sequence[Item]) -> list[Item]:

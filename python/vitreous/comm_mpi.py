@@ -134,8 +134,11 @@ def chunks(flat: np.ndarray) -> list[np.ndarray]:
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """The numbers and arrays in a value that can be summed."""
+    """The numbers and arrays in a value, all of which can be summed; TypeError where there is something else."""
+    expected = "expected numbers, arrays of numbers, or tuples, dicts, dataclasses of them"
     if isinstance(value, (np.ndarray, np.generic, int, float, complex)):
+        if (dtype := np.asarray(value).dtype).kind not in "fiuc":
+            raise TypeError(f"sum: found {dtype} in a {type(value).__name__}, {expected}; bools count once made integers")
         yield value
     elif isinstance(value, dict):
         for key in value:
@@ -147,9 +150,7 @@ def leaves(value: Any) -> Iterator[Any]:
         for field in fields(value):
             yield from leaves(getattr(value, field.name))
     else:
-        raise TypeError(
-            f"sum: found a {type(value).__name__}, expected numbers, arrays, or tuples, dicts, dataclasses of them"
-        )
+        raise TypeError(f"sum: found a {type(value).__name__}, {expected}")
 
 
 def rebuilt(value: Any, summed: Iterator[np.ndarray]) -> Any:

@@ -39,6 +39,15 @@ assert (type(total.n), total.n, total.x) == (int, size * (size + 1) // 2, 0.5 * 
 assert total.by_name["k"].tolist() == [size, 2 * size] and total.by_name["k"].dtype.kind == "i"
 assert (total.pair[0] == 1j * size).all()
 
+# What has no sum is refused: MPI's of bools would be another bool.
+for wrong in (True, np.bool_(True), np.ones(3, bool), {"k": (1, np.zeros(2, bool))}, np.array(["a"]), "a"):
+    try:
+        comm.sum(wrong)
+    except TypeError as error:
+        assert "sum: found " in str(error) and ", expected numbers" in str(error), error
+    else:
+        raise AssertionError(f"the sum of {wrong!r} was not refused")
+
 # Sums whose order matters, to the bit the same everywhere.
 uneven = comm.sum(np.random.default_rng(rank).normal(size=300_000).astype(np.float32))
 assert len(set(comm.gather([uneven.tobytes()]))) == 1
