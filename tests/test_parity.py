@@ -10,9 +10,9 @@ ROOT = Path(__file__).parents[1]
 
 # Kernels that run on GPUs so far; the others run on the CPU alone.
 CUDA = {"ctf_image", "score_coarse", "shift_phases"}
-# Functions of a module that are no kernel.
+# Functions and constants of a module that are no kernel.
 NOT_KERNELS = {"set_num_threads", "max_threads", "blas_config", "blas_kernels", "device_count", "why_no_device", "open",
-               "DeviceArray"}
+               "DeviceArray", "COLUMN_BLOCK"}
 # Formulas of math/ that the model reads as tables, on the host alone (bind_math.hpp).
 HOST_FORMULAS = {"electron_wavelength_A", "healpix_directions"}
 

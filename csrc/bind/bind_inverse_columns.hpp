@@ -4,6 +4,7 @@
 
 namespace vitreous {
 template <class Dev> void bind_inverse_columns(py::module_ &m, Dev dev) {
+  m.attr("COLUMN_BLOCK") = kColumnBlock;  // for who allocates `out`
   m.def("inverse_columns", [dev](py::object ft, py::object gain, idx n_even, py::object out) {
     const auto f = view<Dev, const c64, 2>(ft, "ft");
     const auto g = view<Dev, const float, 3>(gain, "gain");

@@ -6,8 +6,6 @@ import numpy as np
 
 from vitreous.kernels import _check
 
-COLUMN_BLOCK = 16  # columns of a half-transformed map that lie together
-
 
 def pick_best(be, basis, coefficients, start, n_even=None, best=None, which=None):
     """For every pixel and reference the best of the reference's templates.
@@ -36,11 +34,17 @@ def pick_best(be, basis, coefficients, start, n_even=None, best=None, which=None
     _check("pick_best", coefficients=(coefficients, (None, basis.shape[0])), best=(best, shape), which=(which, shape))
     if start[0] != 0 or start[-1] != len(coefficients) or (np.diff(start) < 0).any():
         raise ValueError(f"pick_best: start is {list(start)}, expected ascending numbers from 0 to {len(coefficients)}")
-    n_even = basis.shape[0] if n_even is None else n_even
-    if not 0 <= n_even <= basis.shape[0]:
-        raise ValueError(f"pick_best: n_even is {n_even}, expected 0 to the {basis.shape[0]} basis images")
+    n_even = _checked_n_even("pick_best", n_even, len(basis), "basis images")
     be.lib.pick_best(basis, coefficients, start, n_even, best, which)
     return best, which
+
+
+def _checked_n_even(kernel: str, n_even: int | None, n: int, what: str) -> int:
+    """How many of n are even; None: all."""
+    n_even = n if n_even is None else n_even
+    if not 0 <= n_even <= n:
+        raise ValueError(f"{kernel}: n_even is {n_even}, expected 0 to the {n} {what}")
+    return n_even
 
 
 def lowest_frequencies(be, image, around, corner, n_full, n, *, mean=0.0, factor=1.0, limit=np.inf, squared=False):
@@ -74,6 +78,12 @@ def lowest_frequencies(be, image, around, corner, n_full, n, *, mean=0.0, factor
     return out
 
 
+def half_shape(be, m: int | None, n_k: int, n_rows: int | None) -> tuple:
+    """Shape of m half-transformed maps, float32, for ``inverse_columns``: n_k columns in blocks that the module chooses."""
+    block = be.lib.COLUMN_BLOCK
+    return m, -(-n_k // block), n_rows, 2, block
+
+
 def inverse_columns(be, ft, gain, n_out, n_even=None, out=None):
     """One transform under many filters, transformed back along y; ``inverse_rows`` does the rest.
 
@@ -89,15 +99,16 @@ def inverse_columns(be, ft, gain, n_out, n_even=None, out=None):
     -------
     (m, n_block, n_out, 2, 16) float32       real parts, imaginary parts; columns kx in blocks of 16
 
-    Raises  ValueError: shapes disagree, or h > n_out.     Cost: about 5 h/2 n_out log2(n_out) flop for each map
+    Raises  ValueError: shapes disagree, h > n_out, or n_even is out of range.
+    Cost: about 5 h/2 n_out log2(n_out) flop for each map
     """
     m, h = gain.shape[0], ft.shape[0]
-    shape = (m, -(-(h // 2 + 1) // COLUMN_BLOCK), n_out, 2, COLUMN_BLOCK)
+    shape = half_shape(be, m, h // 2 + 1, n_out)
     out = be.empty(shape, np.float32) if out is None else out
     _check("inverse_columns", ft=(ft, (h, h // 2 + 1)), gain=(gain, (m, h, h // 2 + 1)), out=(out, shape))
     if h > n_out:
         raise ValueError(f"inverse_columns: ft has {h} rows, expected at most the {n_out} px of the maps; crop it")
-    be.lib.inverse_columns(ft, gain, m if n_even is None else n_even, out)
+    be.lib.inverse_columns(ft, gain, _checked_n_even("inverse_columns", n_even, m, "filters"), out)
     return out
 
 
@@ -119,16 +130,16 @@ def inverse_rows(be, half, n_k, n_out, first=0, rows=None, out=None):
     Raises  ValueError: shapes disagree, or there are no such rows.
     Cost: about 2.5 rows n_out log2(n_out) flop for each map
     """
-    m, _, n_rows = half.shape[:3]
+    _check("inverse_rows", half=(half, half_shape(be, None, n_k, None)))
+    m, n_rows = half.shape[0], half.shape[2]
     rows = n_rows - first if rows is None else rows
-    out = be.empty((m, rows, n_out), np.float32) if out is None else out
-    n_block = -(-n_k // COLUMN_BLOCK)
-    _check("inverse_rows", half=(half, (m, n_block, n_rows, 2, COLUMN_BLOCK)), out=(out, (m, rows, n_out)))
-    if first < 0 or first + rows > n_rows or 2 * (n_k - 1) > n_out:
+    if not (0 <= first <= first + rows <= n_rows and 1 <= n_k <= n_out // 2 + 1):
         raise ValueError(
             f"inverse_rows: rows {first} to {first + rows} of {n_rows}, {n_k} frequencies for {n_out} px; expected rows "
-            f"that are there and at most {n_out // 2 + 1} frequencies"
+            f"that are there and 1 to {n_out // 2 + 1} frequencies"
         )
+    out = be.empty((m, rows, n_out), np.float32) if out is None else out
+    _check("inverse_rows", out=(out, (m, rows, n_out)))
     be.lib.inverse_rows(half, n_k, first, out)
     return out
 

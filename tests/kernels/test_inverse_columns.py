@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tolerances import RTOL
-from vitreous.kernels_pick import inverse_columns
+from vitreous.kernels_pick import half_shape, inverse_columns
 
 
 def case(h=16, m=5, seed=0):
@@ -48,3 +48,16 @@ def test_inverse_columns_refuse_maps_that_are_too_small(be):
         inverse_columns(be, ft, gain, 14)
     with pytest.raises(ValueError, match="inverse_columns: gain"):
         inverse_columns(be, ft, gain[:, 1:], 16)
+
+
+@pytest.mark.parametrize("n_even", [-1, 6])
+def test_inverse_columns_refuse_more_even_filters_than_there_are(be, n_even):
+    with pytest.raises(ValueError, match=f"inverse_columns: n_even is {n_even}, expected 0 to the 5 filters"):
+        inverse_columns(be, *case(), 16, n_even)
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 16, 2, 8), (5, 2, 16, 2, 16), (5, 1, 16, 16, 2), (5, 16, 2, 16), (4, 1, 16, 2, 16)])
+def test_inverse_columns_refuse_room_that_is_not_in_their_blocks(be, shape):
+    assert half_shape(be, 5, 9, 16) == (5, 1, 16, 2, 16)
+    with pytest.raises(ValueError, match=r"inverse_columns: out has shape .*, expected \(5, 1, 16, 2, 16\)"):
+        inverse_columns(be, *case(), 16, out=np.empty(shape, np.float32))

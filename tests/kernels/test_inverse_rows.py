@@ -33,5 +33,20 @@ def test_inverse_rows_and_columns_undo_lowest_frequencies(be, n):
 def test_inverse_rows_refuse_rows_that_are_not_there(be):
     with pytest.raises(ValueError, match="rows 30 to 50 of 40"):
         inverse_rows(be, case(), 9, 20, 30, 20)
+    with pytest.raises(ValueError, match="rows 30 to 25 of 40"):
+        inverse_rows(be, case(), 9, 20, 30, -5)
     with pytest.raises(ValueError, match="9 frequencies for 14 px"):
         inverse_rows(be, case(), 9, 14)
+    with pytest.raises(ValueError, match="0 frequencies for 14 px"):
+        inverse_rows(be, case(n_k=0), 0, 14)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 40, 2, 8), (3, 2, 40, 2, 16), (3, 1, 40, 16, 2), (40, 2, 16)])
+def test_inverse_rows_refuse_maps_that_are_not_in_their_blocks(be, shape):
+    with pytest.raises(ValueError, match=r"inverse_rows: half has shape .*, expected \(any, 1, any, 2, 16\)"):
+        inverse_rows(be, np.zeros(shape, np.float32), 9, 16)
+
+
+def test_inverse_rows_refuse_room_of_another_shape(be):
+    with pytest.raises(ValueError, match="inverse_rows: out has shape"):
+        inverse_rows(be, case(), 9, 20, 30, 10, out=np.empty((3, 9, 20), np.float32))

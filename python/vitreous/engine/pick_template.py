@@ -14,7 +14,7 @@ import numpy as np
 from vitreous.engine.pick_bank import Bank
 from vitreous.engine.pick_references import References, centre_of_inverse, transform_at
 from vitreous.engine.pick_size import WorkSize, crop, frequencies, round_half_away
-from vitreous.kernels_pick import COLUMN_BLOCK, inverse_columns, inverse_maps, inverse_rows, pick_best
+from vitreous.kernels_pick import half_shape, inverse_columns, inverse_maps, inverse_rows, pick_best
 
 TILE_BYTES = 6 << 20  # of correlation maps at a time: they stay in the cache until they are reduced
 ROWS = 32  # that inverse_rows transforms at a time
@@ -101,9 +101,9 @@ def expected(
     return out
 
 
-def half_buffer(bank: Bank, size: WorkSize) -> np.ndarray:
+def half_buffer(be, bank: Bank, size: WorkSize) -> np.ndarray:
     """Room for the half-transformed basis maps, to be used for one micrograph after the other."""
-    return np.empty((len(bank.basis), -(-bank.basis.shape[2] // COLUMN_BLOCK), size.work, 2, COLUMN_BLOCK), np.float32)
+    return be.empty(half_shape(be, len(bank.basis), bank.basis.shape[2], size.work), np.float32)
 
 
 def correlate(
@@ -122,7 +122,7 @@ def correlate(
     which : (n_ref, work, work) int32       template, counted from 0 within the reference; in ``bank.angles_deg``
     """
     n_ref, work = len(bank.start) - 1, size.work
-    half = half_buffer(bank, size) if half is None else half
+    half = half_buffer(be, bank, size) if half is None else half
     inverse_columns(be, ft * np.float32(size.full**2 / n_inside), bank.basis, work, bank.n_even, half)
     best, which = np.empty((n_ref, work, work), np.float32), np.empty((n_ref, work, work), np.int32)
     step = max(TILE_BYTES // (4 * len(half) * work) // ROWS * ROWS, ROWS)

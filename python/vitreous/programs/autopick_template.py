@@ -141,7 +141,7 @@ class TemplatePicker:
             bank = make_bank(self.be, self.references, size, step_deg=o.ang, pad=o.pad, error=o.bank_error)
             kernel = engine.surroundings_kernel(self.references, size)
             highpass = engine.highpass_gain(size, o.highpass, self.micrographs.pixel_size_A) if o.highpass else None
-            self._banks[key] = (bank, *kernel, engine.half_buffer(bank, size), highpass)
+            self._banks[key] = (bank, *kernel, engine.half_buffer(self.be, bank, size), highpass)
         return self._banks[key]
 
     def pick(self, image: np.ndarray, row: int, size: WorkSize, maps: MapFiles) -> Picks:
