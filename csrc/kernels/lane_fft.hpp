@@ -31,10 +31,19 @@ inline void store(float *to, Lanes v, idx count = kLanes) {
   std::memcpy(to, &v, sizeof(float) * size_t(count < kLanes ? count : kLanes));
 }
 
+// Lanes of a (from 0) and of b (from kLanes). Clang has the first builtin, GCC from 12 on both, before that the second.
+template <int... I> inline Lanes picked(Lanes a, Lanes b) {
+#ifdef __clang__
+  return __builtin_shufflevector(a, b, I...);
+#else
+  typedef int Indices __attribute__((vector_size(4 * kLanes)));
+  return __builtin_shuffle(a, b, Indices{I...});
+#endif
+}
 // Lane l of a and b's lane l ^ S: where bit S of l is set b's, otherwise a's; and the other way round.
 template <int S, int... L> inline void exchange(Lanes &a, Lanes &b, std::integer_sequence<int, L...>) {
-  const Lanes low = __builtin_shufflevector(a, b, (L & S ? kLanes + (L ^ S) : L)...);
-  b = __builtin_shufflevector(a, b, (L & S ? kLanes + L : L ^ S)...);
+  const Lanes low = picked<(L & S ? kLanes + (L ^ S) : L)...>(a, b);
+  b = picked<(L & S ? kLanes + L : L ^ S)...>(a, b);
   a = low;
 }
 template <int S> inline void exchange_rows(Lanes *v) {
