@@ -28,7 +28,7 @@ from vitreous.programs.launch import open_job, with_unfinished
 from vitreous.programs.option_text import value_rows
 from vitreous.report.extract import Summary, report_html
 
-MOST_WARNINGS = 10  # of one kind; the others are in the log
+MOST_WARNINGS = 10  # of the extraction, whatever their kind; the others are in the log
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def run(options: Options, be: Any, comm: Any) -> Result | None:
     options.check()
     began = time.monotonic()
     folder = options.output if options.output.endswith("/") else options.output + "/"
-    options = options._with({"output": folder}, options.origin("output"))
+    options = options.replaced({"output": folder}, options.origin("output"))
     if not Path(options.micrographs).is_file():
         raise InputError(
             f"--i {options.micrographs}: is not there, expected the STAR file of the micrographs; check "

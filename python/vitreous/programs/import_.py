@@ -123,7 +123,7 @@ def run(options: Options, be: Any = None, comm: Any = None) -> Any:
         return import_coordinates(options, be, comm)
     began = time.monotonic()
     folder = options.output if options.output.endswith("/") else options.output + "/"
-    options = options._with({"output": folder}, options.origin("output"))
+    options = options.replaced({"output": folder}, options.origin("output"))
     with open_job(options, comm) as job:
         names = find_files(options.files)
         good, headers_A, left_out = check_files(job, names)

@@ -209,9 +209,10 @@ class ProgramOptions(BaseModel):
 
     def derive(self, why: str, **values: Any) -> ProgramOptions:
         """A copy with values that the program worked out, e.g. ``derive("box minus edge", particle_diameter=210)``."""
-        return self._with(values, f"derived: {why}")
+        return self.replaced(values, f"derived: {why}")
 
-    def _with(self, values: Mapping[str, Any], origin: str) -> ProgramOptions:
+    def replaced(self, values: Mapping[str, Any], origin: str) -> ProgramOptions:
+        """A copy with other values, field name -> value, that come from ``origin``; raises InputError in one line."""
         try:
             made = type(self)(**{**self.model_dump(), **values})
         except ValidationError as error:
@@ -273,7 +274,7 @@ class ProgramOptions(BaseModel):
             if now != then:
                 todo = f"leave --{flag} out, or start a new run"
                 raise InputError(f"--{flag}: found {now!r} with --continue, expected {then!r} as in the run; {todo}")
-        return self._with({k: v for k, v in kept.items() if self.origin(k) != "user"}, "continued run")
+        return self.replaced({k: v for k, v in kept.items() if self.origin(k) != "user"}, "continued run")
 
 
 def again(program: type[ProgramOptions], name: str, help: str = "", *, default: Any = ..., **extra: Any) -> Any:
