@@ -90,6 +90,21 @@ def test_perturb_shifts_moves_every_axis():
     np.testing.assert_allclose(sampling.perturb_shifts([[0, 1.0]], -0.5, 2), [[-1, 0]])
 
 
+def test_random_orientations_are_even_over_all_rotations():
+    matrix = rotation.euler_to_matrix(sampling.random_orientations(np.arange(20_000), 3, 7))
+    # an even rotation's matrix has entries of mean 0 and variance 1/3; 5 standard errors of 20,000
+    assert abs(matrix.mean(0)).max() < 5 * np.sqrt(1 / 3 / 20_000)
+    assert abs((matrix**2).mean(0) - 1 / 3).max() < 5 * np.sqrt((1 / 5 - 1 / 9) / 20_000)
+
+
+def test_random_orientations_are_of_row_seed_and_use():
+    whole = sampling.random_orientations(np.arange(9), 3, 7)
+    np.testing.assert_array_equal(sampling.random_orientations([8, 2], 3, 7), whole[[8, 2]])
+    for other in ((4, 7), (3, 8)):
+        assert not np.isin(sampling.random_orientations(np.arange(9), *other), whole).any()
+    assert sampling.random_orientations([], 3, 7).shape == (0, 3)
+
+
 def test_sampling_refuses_nonsense():
     with pytest.raises(ValueError, match="psi step is 0 degrees, expected more than 0"):
         sampling.psi_grid(0)

@@ -66,6 +66,19 @@ def quarantine(dataset: Dataset, bad: dict[int, str], max_fraction: float) -> Da
     return dataset
 
 
+def collect(comm, rows: list, bad: dict[int, str]) -> tuple[list, dict[int, str]]:
+    """Of all processes the engine's new values, and the bad particles with those added that no pose fits.
+
+    Parameters
+    ----------
+    rows : what ``expect`` returned for each piece of this process
+    bad : position -> cause, of this process
+    """
+    rows, bad = comm.gather(rows), dict(comm.gather(list(bad.items())))
+    text = "no pose has a finite weight: is the image empty or far off scale?"
+    return rows, bad | {int(i): text for r in rows for i in r.index[r.failed]}
+
+
 def first_particles(dataset: Dataset, n_per_optics: int, n_least: int, seed: int) -> np.ndarray:
     """Positions, in random order, of up to n_per_optics particles of each optics group, and at least n_least in all."""
     order = particle_order(dataset.particles.row, seed, 0)
@@ -217,11 +230,7 @@ def expectation(
             pieces.learn(rows[-1].n_significant)
         advance(comm.size * (len(indices) + len(bad)))  # the others have done about as many
     em.insert_banks(be, plan, acc)
-    rows, bad_of_all = comm.gather(rows), dict(comm.gather(list(bad_of_all.items())))
-    for r in rows:
-        bad_of_all |= {
-            int(i): "no pose has a finite weight: is the image empty or far off scale?" for i in r.index[r.failed]
-        }
+    rows, bad_of_all = collect(comm, rows, bad_of_all)
     return comm.sum(acc), quarantine(with_rows(dataset, rows), bad_of_all, max_bad)
 
 

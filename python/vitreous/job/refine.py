@@ -12,7 +12,7 @@ from vitreous.engine.maximise import changed
 from vitreous.engine.reconstruct3d import reconstruct, reference_transform
 from vitreous.engine.settings import Settings
 from vitreous.job import batches
-from vitreous.job.classify import Clock, State, first_particles, quarantine, random_classes, typical_particles
+from vitreous.job.classify import Clock, State, collect, first_particles, quarantine, random_classes, typical_particles
 from vitreous.model import sampling as grids
 from vitreous.model.dataset import Dataset
 from vitreous.model.relion_directions import carried, relion_directions
@@ -23,6 +23,8 @@ from vitreous.model.volume import VolumeLattice
 
 # Particles whose orientations stand for all in the accuracy estimate.
 N_ORIENTATIONS = 30
+# Second word of the random key of those orientations while none are known.
+USE_ACCURACY = 7
 
 
 def initialise(be, state: Refinement, settings: Settings, source, *, n_noise: int, max_bad: float) -> Refinement:
@@ -144,8 +146,7 @@ def estimate_accuracy(be, plan: em3d.Plan3D, state: Refinement) -> Refinement:
     chosen, *typical = typical_particles(be, plan, state.dataset)
     euler = state.dataset.particles.euler_deg[chosen[:N_ORIENTATIONS]]
     if not euler.any():  # no orientation is known yet
-        draws = np.random.Generator(np.random.Philox(key=[0, 7])).random((len(euler), 3))
-        euler = np.column_stack([360 * draws[:, 0], np.degrees(np.arccos(1 - 2 * draws[:, 1])), 360 * draws[:, 2]])
+        euler = grids.random_orientations(np.arange(len(euler)), 0, USE_ACCURACY)
     rotation, shift = accuracy.accuracies_3d(be, plan, *typical, euler_to_matrix(euler))
     models = [replace(m, accuracy_rotation_deg=rotation, accuracy_shift_A=shift) for m in state.models]
     progress = replace(state.progress, accuracy_rotation_deg=float(rotation.min()), accuracy_shift_A=float(shift.min()))
@@ -189,11 +190,7 @@ def expectation(
             advance(comm.size * (len(indices) + len(bad)))  # the others have done about as many
         accs.append(acc)
     accs = [comm.sum(acc) for acc in accs]
-    rows, bad_of_all = comm.gather(rows), dict(comm.gather(list(bad_of_all.items())))
-    for r in rows:
-        bad_of_all |= {
-            int(i): "no pose has a finite weight: is the image empty or far off scale?" for i in r.index[r.failed]
-        }
+    rows, bad_of_all = collect(comm, rows, bad_of_all)
     return accs, quarantine(with_rows(dataset, rows), bad_of_all, max_bad)
 
 

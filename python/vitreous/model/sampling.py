@@ -1,4 +1,4 @@
-"""Grids of in-plane angles and shifts, their finer children, and the random offset of a grid.
+"""Grids of in-plane angles and shifts, their finer children, the random offset of a grid, and random orientations.
 
 Plain arrays in degrees and in the unit of the step (pixels or A); directions are in healpix.py.
 """
@@ -133,6 +133,24 @@ def perturb_orientations(euler_deg, offset: float, step_deg: float) -> np.ndarra
 def perturb_shifts(shifts, offset: float, step: float) -> np.ndarray:
     """Shifts moved by offset steps along every axis."""
     return np.asarray(shifts, float) + offset * step
+
+
+def random_orientations(rows, seed: int, use: int) -> np.ndarray:
+    """Orientations even over all rotations; a function of each row, the seed and the use.
+
+    Parameters
+    ----------
+    rows : (n,) int                  particles, 0 or more
+    seed : 0 or more
+    use : second word of the random key, another for every use of a seed
+
+    Returns
+    -------
+    (n, 3) float64                   rot in [0, 360), tilt in [0, 180], psi in [0, 360), degrees
+    """
+    rows = np.asarray(rows, int)
+    draws = np.random.Generator(np.random.Philox(key=[seed, use])).random((int(rows.max(initial=-1)) + 1, 3))[rows]
+    return np.column_stack([360 * draws[:, 0], np.degrees(np.arccos(1 - 2 * draws[:, 1])), 360 * draws[:, 2]])
 
 
 def _parts(step, order):

@@ -26,6 +26,7 @@ from vitreous.job.volume_sums import view_batch
 from vitreous.model.band import round_half_up
 from vitreous.model.dataset import Dataset, Exposures, Particles
 from vitreous.model.optics import OpticsGroup
+from vitreous.model.sampling import random_orientations
 from vitreous.model.volume import VolumeLattice
 from vitreous.programs.launch import made_with
 from vitreous.programs.map_files import open_map_job, read_map, same_grid
@@ -113,9 +114,7 @@ def make_dataset(options: Options, box: int, pixel_size_A: float) -> Dataset:
     euler_deg = np.array([[options.rot, options.tilt, options.psi]])
     shift_A = np.array([[options.xoff, options.yoff]]) * pixel_size_A
     if options.nr_uniform:
-        draw = np.random.Generator(np.random.Philox(key=[options.random_seed, DIRECTION_STREAM])).random((n, 3))
-        tilt_deg = np.degrees(np.arccos(1 - 2 * draw[:, 1]))
-        euler_deg = np.column_stack([360 * draw[:, 0] - 180, tilt_deg, 360 * draw[:, 2] - 180])
+        euler_deg = random_orientations(np.arange(n), options.random_seed, DIRECTION_STREAM) - [180, 0, 180]
         shift_A = np.zeros((n, 2))
     optics = [OpticsGroup("opticsGroup1", 1, 300.0, 2.7, 0.1, pixel_size_A, box)]
     particles = Particles.default(n, euler_deg=euler_deg, shift_A=shift_A)
