@@ -50,10 +50,3 @@ def test_copied_class_has_the_prior_of_the_best():
     np.testing.assert_allclose(found.sum(1), 0.5)
     assert found[0, 0] / found[0, 1] == pytest.approx(0.6 / 0.38)
     assert gradient.shared_directions(None, np.array([0.5, 0.5]), 1, 0) is None
-
-
-def test_random_orientations_are_even_over_the_sphere_and_belong_to_the_rows():
-    euler = gradient.random_orientations(np.arange(4000), 1)
-    assert abs(np.cos(np.radians(euler[:, 1])).mean()) < 0.05  # 0 of even views, with a scatter of 0.01
-    np.testing.assert_array_equal(gradient.random_orientations([5, 9], 1), euler[[5, 9]])
-    assert not np.array_equal(gradient.random_orientations([5, 9], 2), euler[[5, 9]])

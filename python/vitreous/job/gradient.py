@@ -17,9 +17,12 @@ from vitreous.engine.slices3d import CtfChoice
 from vitreous.job import refine
 from vitreous.job.classify import Clock, first_particles
 from vitreous.job.volume_sums import insert_particles
+from vitreous.model.sampling import random_orientations
 from vitreous.model.state import Refinement
 from vitreous.model.volume import VolumeLattice
 
+# The random key of the first maps' orientations.
+FIRST_VIEWS = 8
 # The accuracies and the sampling are looked at in the first iteration and in every tenth.
 RENEW_EVERY = 10
 # The counter of iterations without gain does not run before this one: the first maps change too much.
@@ -37,7 +40,7 @@ def first_maps(be, comm, state: Refinement, settings: Settings, source, *, n_fir
     order = first_particles(state.dataset, n_first, 5 * model.n_classes, seed)
     class_of = np.zeros(len(state.dataset), np.int32)
     class_of[order] = np.arange(len(order)) % model.n_classes
-    euler_deg = random_orientations(state.dataset.particles.row[order], seed)
+    euler_deg = random_orientations(state.dataset.particles.row[order], seed, FIRST_VIEWS)
     random = state.dataset.updated(order, euler_deg=euler_deg, shift_A=np.zeros((len(order), 2)))
     size = initial.start_size(model.box, model.pixel_size_A, settings.ini_high_A)
     lattice = VolumeLattice(model.box, model.padding, size / 2)
@@ -72,13 +75,6 @@ def whole_lattice(state: Refinement) -> VolumeLattice:
     """The lattice of the moments: out to the Nyquist frequency."""
     model = state.models[0]
     return VolumeLattice(model.box, model.padding, model.box / 2)
-
-
-def random_orientations(rows, seed: int) -> np.ndarray:
-    """(n, 3) rot, tilt, psi in degrees, even over all orientations; a function of the seed and each particle's row."""
-    rows = np.asarray(rows)
-    draws = np.random.Generator(np.random.Philox(key=[seed, 8])).random((int(rows.max(initial=-1)) + 1, 3))[rows]
-    return np.column_stack([360 * draws[:, 0], np.degrees(np.arccos(1 - 2 * draws[:, 1])), 360 * draws[:, 2]])
 
 
 def particles_of(state: Refinement, settings: Settings, options: GradientOptions) -> list[np.ndarray]:
