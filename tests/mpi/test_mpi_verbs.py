@@ -1,5 +1,6 @@
 """The four verbs on several processes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ pytestmark = pytest.mark.mpi
 @pytest.mark.parametrize("n", [2, 3])
 def test_verbs_on_several_processes(each_launcher, n):
     done = each_launcher.run(n, [Path(__file__).parent / "verbs.py"])
-    assert sorted(line for line in done.stdout.splitlines() if line) == [f"ok {i}" for i in range(n)], done.stderr
+    # mpirun may put one process's line before the end of another's
+    assert sorted(re.findall(r"ok \d", done.stdout)) == [f"ok {i}" for i in range(n)], done.stderr
     assert done.returncode == 0
 
 
