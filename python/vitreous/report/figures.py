@@ -24,21 +24,21 @@ STYLE = {
 
 
 @contextmanager
-def styled(n_columns: int = 1, height_in: float = HEIGHT_IN, right_in: float = RIGHT_IN):
+def styled(n_columns: int = 1, height_in: float = HEIGHT_IN, *, left_in: float = LEFT_IN, right_in: float = RIGHT_IN):
     """A figure and its axes, in the style of the reports; no display and no state of pyplot is touched.
 
     Parameters
     ----------
-    right_in : room at the right, for words beside the axes
+    left_in, right_in : room beside the axes, for long numbers and for words
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, height_in))
-        width_in = (WIDTH_IN - LEFT_IN - right_in - BETWEEN_IN * (n_columns - 1)) / n_columns
+        width_in = (WIDTH_IN - left_in - right_in - BETWEEN_IN * (n_columns - 1)) / n_columns
         place = {
-            "left": LEFT_IN / WIDTH_IN,
+            "left": left_in / WIDTH_IN,
             "right": 1 - right_in / WIDTH_IN,
             "bottom": BOTTOM_IN / height_in,
             "top": 1 - TOP_IN / height_in,

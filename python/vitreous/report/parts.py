@@ -109,7 +109,7 @@ def accuracies_text(model: Model, k: int) -> str:
 def noise_figure(model: Model):
     """Noise power of each optics group over resolution."""
     frequency = np.arange(model.n_shells) / (model.box * model.pixel_size_A)
-    with figures.styled() as (figure, (axis,)):
+    with figures.styled(left_in=0.85) as (figure, (axis,)):  # for numbers such as 1.2 x 10^-5
         for i, sigma2 in enumerate(np.atleast_2d(model.sigma2_noise)):
             values = np.where(sigma2 > 0, sigma2, np.nan)
             axis.plot(frequency[1:], values[1:], color=figures.COLOURS[i % 7], label=f"optics group {i + 1}")
