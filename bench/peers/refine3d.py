@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -31,7 +33,11 @@ COLUMNS = (*pair.COSTS, ("n_iterations", "iter", "5.0f"), ("resolution_A", "own 
 LEGEND = """own A: the program's own estimate. halves A: FSC = 0.143 of the two unfiltered half maps within a soft sphere.
 true A: FSC = 0.5 of the map with the true one there. angle, shift: median error of the poses about the map's own turn
 and shift. peak: of the largest process; RELION runs three, of which two hold a half-set each."""
-MPIRUN = ["mpirun", "-n", "3", "--allow-run-as-root", "--oversubscribe", "relion_refine_mpi"]
+# RELION is of the system's MPI, not of a wheel's beside this Python.
+OF_SYSTEM = os.pathsep.join(p for p in os.get_exec_path() if Path(p) != Path(sys.executable).parent)
+MPIRUN = [
+    shutil.which("mpirun", path=OF_SYSTEM) or "mpirun", "-n", "3", "--allow-run-as-root", "--oversubscribe", "relion_refine_mpi"
+]
 OFF_AXIS_A = (48.0, 0.0, 22.0)  # where a random chain stands in a group of several, at 0.55 of its size
 CHAIN_SCALE = 0.55
 

@@ -1,7 +1,10 @@
 """RELION's programs beside ours on the same small maps."""
 
+import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,9 @@ from vitreous.engine.phantom import make_phantom
 from vitreous.io.mrc import write_mrc
 
 BOX, PIXEL_A = 48, 4.0
+# RELION is of the system's MPI, not of a wheel's beside this Python.
+OF_SYSTEM = os.pathsep.join(p for p in os.get_exec_path() if Path(p) != Path(sys.executable).parent)
+MPIRUN = f"{shutil.which('mpirun', path=OF_SYSTEM) or 'mpirun'} -n 3 --allow-run-as-root --oversubscribe"
 
 
 def relion(program, *arguments, folder):

@@ -8,6 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from relion_case import MPIRUN
 
 from vitreous.cli import main
 from vitreous.io.mrc import read_mrc
@@ -23,7 +24,7 @@ FLAGS = (
     "--ctf --norm --scale --healpix_order 1 --offset_range 2 --offset_step 2 --oversampling 0 --random_seed 1 "
     "--dont_check_norm --pad 1 --j 1"
 )
-MPI = "mpirun -n 3 --allow-run-as-root --oversubscribe relion_refine_mpi"
+MPI = f"{MPIRUN} relion_refine_mpi"
 
 
 def relion(words, folder):
