@@ -55,6 +55,16 @@ def test_refine3d_finds_the_poses(case, four):
     assert np.median(shift) < PIXEL_A
 
 
+def test_refine3d_refines_its_sampling_to_convergence(case, tmp_path):
+    """From 15 degrees after oversampling down to local searches, which end with one map of all particles."""
+    result = refine(case, tmp_path / "run", auto_iter_max=30, auto_ignore_angles=True, auto_resol_angles=True)
+    state, _ = read_refinement(tmp_path / "run_optimiser.star")
+    assert state.sampling.healpix_order >= 3 and state.sampling.sigma_deg > 0 and state.progress.has_converged
+    truth = read_particles(case / "particles_truth.star").particles
+    angle = angular_distance_deg(euler_to_matrix(result.particles.euler_deg), euler_to_matrix(truth.euler_deg))
+    assert np.median(angle) < 7.5  # half of the first step
+
+
 @pytest.mark.parametrize("order, width_deg", [(1, 0.0), (3, 2 * 3.75)])
 def test_refine3d_from_the_order_of_local_searches_on_keeps_near_the_given_angles(case, tmp_path, order, width_deg):
     refine(case, tmp_path / "run", i=str(case / "particles_truth.star"), healpix_order=order, auto_iter_max=1)

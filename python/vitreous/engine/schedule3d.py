@@ -26,7 +26,7 @@ LARGEST_STEP_A = 1.5
 DIP_SHELLS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AutoOptions:
     """What steers an auto-refinement."""
 

@@ -17,6 +17,10 @@ def run(options: Options, be, comm) -> Result:
 
 def course(options: Options) -> Course:
     """Automatic sampling in half-sets."""
-    auto = AutoOptions(options.auto_local_healpix_order, options.auto_ignore_angles, options.auto_resol_angles)
+    auto = AutoOptions(
+        local_order=options.auto_local_healpix_order,
+        ignore_angles=options.auto_ignore_angles,
+        resolution_angles=options.auto_resol_angles,
+    )
     join_A = options.low_resol_join_halves or 0.0
     return Course(auto, options.auto_iter_max, join_A, options.solvent_correct_fsc, options.force_converge)
