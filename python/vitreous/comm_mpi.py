@@ -26,6 +26,7 @@ CHUNK_BYTES = 64 << 20  # of one message: MPI counts in 32 bits, and a message i
 # Arrays of less than this travel together, as every message costs more than its bytes.
 FEW_BYTES, ALIGNMENT = 1 << 20, 64
 LONGEST_SLEEP_S = 0.005
+FORWARDED_S = 0.3  # MPICH now and then drops what a process wrote just before it ended all: its last words need this long
 
 
 class MpiComm:
@@ -75,6 +76,7 @@ class MpiComm:
     def stop(self, exit_code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(FORWARDED_S)
         self._world.Abort(exit_code)
 
     def _done(self, request: Any) -> None:
