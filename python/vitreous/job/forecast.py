@@ -60,7 +60,8 @@ BYTES_PER_THREAD = 8 << 20
 IMAGES_OF_PIECE = 64  # that are prepared at once, where posteriors are neither sharp nor flat
 
 # Poses of the coarse grid less than three steps, 3 sigma, from an orientation: 4/3 pi 3^3; and how much more memory than their
-# slices the sums take too: so the forecast is 5 % above a refinement of 700 particles of 64 px and 26 % above one of 450.
+# slices the sums take too: so the forecast is 5 % above a refinement of 700 particles of 64 px with D2, 26 % above one of 450 with
+# D7, and 40 % below one of 2,000 with C1, whose last posteriors are flat.
 POSES_OF_WINDOW, WINDOW_AND_SUMS = 113, 1.5
 
 
