@@ -135,11 +135,7 @@ def maximise_classes(be, plan: Plan3D, acc: Accumulator3D, *, spread=map) -> Mod
     spread : a map() that may compute its items on several processes
     """
     settings = plan.settings
-    tau2 = (
-        plan.reference_power
-        if settings.fixed_tau2 is None
-        else np.broadcast_to(settings.fixed_tau2, plan.reference_power.shape)
-    )
+    tau2 = plan.tau2
     rest = {"tau2_fudge": plan.model.tau2_fudge, "minres_map": settings.minres_map}
     regularised = lambda of: reconstruct(be, of[0], plan.lattice, symmetry=plan.symmetry, tau2=of[1], **rest)
     results: list[Reconstruction] = list(spread(regularised, zip(acc.sums, tau2)))

@@ -56,9 +56,7 @@ def maximise(be, plan: Plan3D, accs: list[Accumulator3D], moments: Moments, opti
     """
     model, settings = plan.model, plan.settings
     shell = shells_of(plan.lattice)
-    tau2 = plan.reference_power
-    if settings.fixed_tau2 is not None:
-        tau2 = np.broadcast_to(settings.fixed_tau2, tau2.shape)
+    tau2 = plan.tau2
     lengths = schedule_gradient.class_steps(schedule_gradient.step(plan.iteration, options), model.class_weight)
     step = lambda k: step_class(be, plan, accs, moments, options, k, shell, lengths[k], tau2[k])
     volumes, measured = [], []

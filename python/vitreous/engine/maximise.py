@@ -26,11 +26,7 @@ def maximise(be, plan: Plan, acc: Accumulator, progress: Progress) -> tuple[Mode
     Model, Progress, (K, box, box) float32
     """
     settings, model = plan.settings, plan.model
-    tau2 = (
-        plan.reference_power
-        if settings.fixed_tau2 is None
-        else np.broadcast_to(settings.fixed_tau2, plan.reference_power.shape)
-    )
+    tau2 = plan.tau2
     add_friedel_mates(acc.lattice_data, acc.lattice_weight)
     result = wiener(
         acc.lattice_data,

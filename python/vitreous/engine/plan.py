@@ -163,6 +163,12 @@ class Plan:
     phases: dict = field(default_factory=dict)
 
     @property
+    def tau2(self) -> np.ndarray:
+        """(K, S) prior variance: the power of the references, or what the user gave in its place."""
+        fixed = self.settings.fixed_tau2
+        return self.reference_power if fixed is None else np.broadcast_to(fixed, self.reference_power.shape)
+
+    @property
     def correlation(self) -> bool:
         return self.settings.correlation(self.iteration)
 
