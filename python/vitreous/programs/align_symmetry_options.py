@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import field_validator, model_validator
 
-from vitreous.model.symmetry import Symmetry
 from vitreous.programs.options import Common, ProgramOptions, again, option
+from vitreous.programs.volume_options import symmetry_name
 
 GRID = "all orientations that differ are searched, on a grid as fine as the map tells"
 OPTIMISER = "an optimiser refines angles and centre to the end"
@@ -60,10 +60,7 @@ class Options(ProgramOptions):
     @field_validator("sym")
     @classmethod
     def _read_symmetry(cls, value: str) -> str:
-        try:
-            return Symmetry.parse(value).name
-        except ValueError as error:
-            raise ValueError(str(error).removeprefix(f"--sym {value}: ")) from None
+        return symmetry_name(value)
 
     @model_validator(mode="after")
     def _check(self) -> Options:

@@ -27,6 +27,14 @@ def width_of(angle: str) -> Any:
     )
 
 
+def symmetry_name(value: str) -> str:
+    """A point group's name as RELION writes it, e.g. d7 as D7; ValueError with what was found and what is expected."""
+    try:
+        return Symmetry.parse(value).name
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix(f"--sym {value}: ")) from None
+
+
 class VolumeOptions(RefinementOptions):
     """Options of classification and refinement with 3D references."""
 
@@ -89,10 +97,7 @@ class VolumeOptions(RefinementOptions):
     @field_validator("sym")
     @classmethod
     def _read_symmetry(cls, value: str) -> str:
-        try:
-            return Symmetry.parse(value).name
-        except ValueError as error:
-            raise ValueError(str(error).removeprefix(f"--sym {value}: ")) from None
+        return symmetry_name(value)
 
     @model_validator(mode="after")
     def _check_3d(self) -> VolumeOptions:
