@@ -17,7 +17,6 @@ from pathlib import Path
 
 import files
 import judge
-import machine
 import numpy as np
 import pair
 import simulate
@@ -147,11 +146,7 @@ def main(arguments=None) -> None:
                 print(f"{name} {size} run {i_run + 1}: {runs[-1]['wall_s']:.1f} s", file=sys.stderr, flush=True)
     if o.earlier and not o.sizes:
         runs.append({"size": size, **earlier_run(o, particles)})
-    if not runs:
-        raise SystemExit("nothing to run")
-    print(f"{' '.join(flags(o))}\n{pair.table(runs, COLUMNS)}\n{LEGEND}")
-    if o.json:
-        o.json.write_text(json.dumps({"machine": machine.card(), "flags": flags(o), "runs": runs}, indent=1))
+    pair.tell(runs, COLUMNS, flags(o), LEGEND, o.json)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import machine
 import numpy as np
 
 HERE = Path(__file__).parent
@@ -67,6 +68,15 @@ def table(runs: list[dict], columns) -> str:
                 cells.append(f"{middle['relion'][key] / ours if ours else np.nan:{_width(form)}.2f}")
             lines.append(f"{'relion / ours':{width}}  " + "  ".join(cells))
     return "\n".join(lines)
+
+
+def tell(runs: list[dict], columns, flags: list[str], legend: str, json_path: Path | None) -> None:
+    """Print flags, table and legend, and write all runs with the machine's card where a file is given."""
+    if not runs:
+        raise SystemExit("nothing to run")
+    print(f"{' '.join(flags)}\n{table(runs, columns)}\n{legend}")
+    if json_path:
+        json_path.write_text(json.dumps({"machine": machine.card(), "flags": flags, "runs": runs}, indent=1))
 
 
 def _width(form: str) -> int:

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import files
 import judge3d
-import machine
 import numpy as np
 import pair
 import poses
@@ -185,11 +184,7 @@ def main(arguments=None) -> None:
                 print(f"{name} {size} run {i_run + 1}: {runs[-1]['wall_s']:.1f} s", file=sys.stderr, flush=True)
         if o.earlier and not o.sizes:
             runs.append({"size": size, **earlier_run(o, particles)})
-    if not runs:
-        raise SystemExit("nothing to run")
-    print(f"{' '.join(flags(o))}\n{pair.table(runs, COLUMNS)}\n{LEGEND}")
-    if o.json:
-        o.json.write_text(json.dumps({"machine": machine.card(), "flags": flags(o), "runs": runs}, indent=1))
+    pair.tell(runs, COLUMNS, flags(o), LEGEND, o.json)
 
 
 if __name__ == "__main__":
