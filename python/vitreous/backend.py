@@ -37,6 +37,10 @@ class Backend:
             self._kept[name] = np.empty(size, np.float32)
         return self._kept[name][:size].reshape(shape)
 
+    def release(self) -> None:
+        """Give back all that ``scratch`` keeps, before something else needs much memory."""
+        self._kept.clear()
+
     def zeros(self, shape, dtype):
         return np.zeros(shape, dtype)
 
@@ -129,6 +133,9 @@ class CudaBackend:
     def scratch(self, name: str, shape):
         """As a Backend's; the device's allocator keeps freed memory by itself."""
         return self.empty(shape, np.float32)
+
+    def release(self) -> None:
+        """As a Backend's; nothing is kept."""
 
     def zeros(self, shape, dtype):
         return self.lib.zeros(_lengths(shape), dtype)

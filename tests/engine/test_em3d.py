@@ -122,6 +122,41 @@ def test_em3d_batches_change_nothing_but_rounding(be, name):
     np.testing.assert_array_equal(others.euler_deg, rows.euler_deg)
 
 
+@pytest.mark.parametrize("name", ["global", "local", "two optics groups"])
+def test_em3d_in_chunks_is_as_whole_but_for_rounding(be, name, monkeypatch):
+    """Memory for ever fewer slices: the chunks hold all particles once, down to one each."""
+    problem = case.problem(**{**case.CASES[name], "n": 12})
+    plan, whole, rows = case.expect(be, problem)
+    cut, n_chunks = em3d.chunks, []
+    monkeypatch.setattr(em3d, "chunks", lambda *a: n_chunks.append(len(cut(*a))) or cut(*a))
+    for n_bytes in (8 * plan.fine.n_row * 20, 1):
+        monkeypatch.setattr(em3d, "slices_bytes", lambda *_, n=n_bytes: n)
+        _, parts, others = case.expect(be, problem)
+        same_sums(parts, whole, 1e-5)
+        for field in ("euler_deg", "shift_A", "class_number", "n_significant"):
+            np.testing.assert_array_equal(getattr(others, field), getattr(rows, field))
+        np.testing.assert_allclose(others.p_max, rows.p_max, rtol=1e-4)
+    assert sum(n_chunks[-2:]) == 12 or n_chunks[-1] == 12, "one particle in each"
+
+
+def test_chunks_hold_no_more_rows_than_asked(be):
+    plan = case.expect(be, case.problem(n=4))[0]
+    n_row, per_row = plan.coarse.n_row, plan.fine.n_row // plan.coarse.n_row
+    rng = np.random.default_rng(5)
+    counts = rng.integers(0, 30, 40)  # some particles have no sample at all
+    start = np.concatenate([[0], np.cumsum(counts)])
+    pose = rng.integers(0, 2 * n_row, start[-1])
+    samples = start, pose, np.zeros_like(pose)
+    rows_of = lambda part: len(np.unique(pose[start[part.start] : start[part.stop]] % n_row)) * per_row
+    for most in (per_row, 20 * per_row, 50 * per_row, plan.fine.n_row):
+        parts = em3d.chunks(plan, samples, most)
+        assert [p.start for p in parts] == [0, *(p.stop for p in parts[:-1])] and parts[-1].stop == 40
+        assert all(rows_of(p) <= most or p.stop == p.start + 1 for p in parts)
+        # No chunk could have taken the first particle of the next one.
+        assert all(rows_of(slice(p.start, p.stop + 1)) > most for p in parts[:-1])
+    assert em3d.chunks(plan, samples, plan.fine.n_row) == [slice(0, 40)]
+
+
 @pytest.mark.parametrize("name", ["global", "local"])
 def test_em3d_images_without_numbers_are_left_out(be, name):
     """Alone in a batch or with others, they fail and leave no trace in the sums."""

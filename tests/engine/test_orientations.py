@@ -184,3 +184,14 @@ def test_window_near_the_pole_follows_the_rotation(be):
     _, pose, _ = orientations.window(coarse, own, 4.0, Symmetry("C1"))
     psi = coarse.psi_deg[coarse.split(pose)[2]]
     assert len(pose) > 10 and np.ptp((psi + 100 + 180) % 360 - 180) > 90
+
+
+@pytest.mark.parametrize("symmetry", ["C1", "D2", "O"])
+def test_window_size_is_the_mean_of_windows(be, symmetry):
+    group = Symmetry.parse(symmetry)
+    coarse, _ = grids(be, 2, symmetry=symmetry, n_classes=2)
+    sigma_deg = healpix.step_deg(2)
+    start, *_ = orientations.window(coarse, random_rotations(200, seed=4), sigma_deg, group)
+    expected = orientations.window_size(coarse, sigma_deg, group)
+    # Counts of points in a ball scatter by less than their root; the grid reaches a little over the seams of the unit.
+    assert 0.95 < np.diff(start).mean() / expected < 1.15

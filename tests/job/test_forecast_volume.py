@@ -8,10 +8,11 @@ import pytest
 from test_batches import dataset
 
 from vitreous import backend
-from vitreous.engine import em3d, gold, orientations
+from vitreous.engine import em3d, gold
+from vitreous.engine.schedule3d import AutoOptions
 from vitreous.engine.settings import Settings
-from vitreous.job.forecast import forecast_volume, maximisation_bytes
-from vitreous.model.state import Model, Progress, Sampling
+from vitreous.job.forecast_volume import forecast_volume, maximisation_bytes, stages_of
+from vitreous.model.state import Model, Progress, Refinement, Sampling
 from vitreous.model.symmetry import Symmetry
 
 BE = backend.cpu(2)
@@ -37,13 +38,15 @@ def plans_of(box, size, symmetry="C1"):
     ]
 
 
-def predicted(box=64, size=None, symmetry="C1", n=4000, preread=False, n_threads=2, n_models=2, sampling=SAMPLING):
+def predicted(
+    box=64, size=None, symmetry="C1", n=4000, preread=False, n_threads=2, n_models=2, sampling=SAMPLING, skip_align=False
+):
     model = replace(model_of(16), references=np.broadcast_to(np.float32(0), (1, box, box, box)))
-    grids = orientations.coarse_and_fine(BE, sampling, Symmetry.parse(symmetry), 1)
-    return forecast_volume(
-        dataset(n, boxes=(box,)), [model] * n_models, sampling, grids, size_px=size or box, coarse_px=22,
-        preread=preread, n_threads=n_threads,
-    )  # fmt: skip
+    data, settings = dataset(n, boxes=(box,)), Settings(particle_diameter_A=3.0 * box, skip_align=skip_align)
+    state = Refinement(data, [model] * n_models, sampling, Progress(), symmetry)
+    auto = AutoOptions() if n_models == 2 else None
+    stages = stages_of(BE, state, settings, auto, size or box)
+    return forecast_volume(data, state.models, stages, Symmetry.parse(symmetry), preread=preread, n_threads=n_threads)
 
 
 @pytest.mark.parametrize("box, size, last", [(64, 64, True), (96, 96, True), (64, 24, False)])
@@ -83,8 +86,9 @@ def test_forecast_grows_with_what_it_depends_on():
         assert sum(predicted(**more).values()) > base, more
     for less in ({"size": 32}, {"n": 100}, {"n_models": 1}):
         assert sum(predicted(**less).values()) < base, less
-    alone = {"n_models": 1}  # halves end with local searches, whose windows are alike in every group
-    assert sum(predicted(symmetry="D2", **alone).values()) < sum(predicted(**alone).values())
+    assert sum(predicted(symmetry="D2", n_models=1).values()) < sum(predicted(n_models=1).values())
+    assert sum(predicted(symmetry="D2").values()) < sum(predicted().values())
+    assert sum(predicted(skip_align=True, n_models=1).values()) < sum(predicted(n_models=1).values())
     assert all(isinstance(v, int) and v >= 0 for v in predicted().values())
 
 

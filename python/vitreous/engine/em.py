@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import scipy.fft
@@ -45,6 +45,11 @@ class Batch:
 
     def __len__(self):
         return len(self.index)
+
+    def part(self, some: slice) -> Batch:
+        """Consecutive images of the batch."""
+        names = (f.name for f in fields(self) if f.name not in ("i_optics", "optics"))
+        return replace(self, **{name: getattr(self, name)[some] for name in names})
 
 
 @dataclass
@@ -116,6 +121,14 @@ class Prepared:
     )  # (n, n_k) float32, what slices are multiplied with: the same, or 1 where references have it already
     scale: np.ndarray  # (n,)
     half_inv_var: np.ndarray  # (n_k,) float32, 1 / (2 sigma^2), for the sums; half of it at the origin
+
+    def part(self, some: slice) -> Prepared:
+        """Bands of consecutive images."""
+        cut = lambda name: getattr(self, name)[some]
+        ctf = cut("ctf")
+        model_ctf = ctf if self.model_ctf is self.ctf else cut("model_ctf")
+        return replace(self, unmasked=cut("unmasked"), masked=cut("masked"), power=cut("power"), ctf=ctf,
+                       model_ctf=model_ctf, scale=cut("scale"))  # fmt: skip
 
 
 def prepare(be, plan: Plan, batch: Batch) -> Prepared:

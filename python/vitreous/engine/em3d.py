@@ -22,6 +22,15 @@ from vitreous.model.state import Model, Progress, Sampling
 from vitreous.model.symmetry import Symmetry
 from vitreous.model.volume import VolumeLattice
 
+# Memory for the slices that are cut at once; those of the fine pass have sums, which take half as much again. A global search
+# shares many slices, so large chunks pay; each particle of a local search has its own.
+SLICES_BYTES, SLICES_BYTES_LOCAL = 400 << 20, 64 << 20
+
+
+def slices_bytes(local: bool, lattice: VolumeLattice) -> int:
+    """Memory for the slices that are cut at once: more where the maps take much anyway."""
+    return max(SLICES_BYTES_LOCAL if local else SLICES_BYTES, 8 * lattice.n_samples)
+
 
 @dataclass
 class Plan3D(Plan):
@@ -302,25 +311,67 @@ def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sam
     return posterior, bank, rows
 
 
-def search(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
-    """Posterior of a batch, the bank that its poses count in, that bank's rows of the fine grid (None where particles
-    keep their orientations), and the number of significant samples."""
+def own_poses(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
+    """Posterior over classes and shifts of particles that keep their orientations; it, its bank, no rows of a grid."""
+    geometry, k = data.geometry, plan.model.n_classes
+    matrix = plan.slice_matrices(np.tile(own, (k, 1, 1)), geometry)
+    i_class = np.repeat(np.arange(k, dtype=np.int32), len(own))
+    kx, ky = (np.ascontiguousarray(x, np.float32) for x in (geometry.band.kx, geometry.band.ky))
+    slices = kernels_volume.project3d(be, plan.reference_ft, i_class, matrix, kx, ky, plan.lattice.reach)
+    prior = np.repeat(log_class_prior(plan.model.class_weight), len(own)).astype(np.float32)
+    bank = Bank(slices * np.float32(geometry.gain), i_class, matrix, prior)
+    return em.score_own_pose(be, plan, batch, data, bank)[0], bank, None
+
+
+def chunks(plan: Plan3D, samples, most_rows: int) -> list[slice]:
+    """Consecutive particles whose significant samples have at most so many rows of the fine grid, or single ones.
+
+    Parameters
+    ----------
+    samples : start (n + 1,), pose (m,), shift (m,) of the coarse pass
+    """
+    start, pose, _ = samples
+    n, n_row = len(start) - 1, plan.coarse.n_row
+    most = max(most_rows * n_row // plan.fine.n_row, 1)
+    row = pose % n_row
+    if n_row <= most or len(pose) <= most:
+        return [slice(0, n)]
+    seen, begin, n_seen, cuts = np.zeros(n_row, bool), 0, 0, []
+    for i in range(n):
+        own = np.unique(row[start[i] : start[i + 1]])
+        n_new = np.count_nonzero(~seen[own])
+        if i > begin and n_seen + n_new > most:
+            cuts.append(slice(begin, i))
+            seen[:], begin, n_seen, n_new = False, i, 0, len(own)
+        seen[own] = True
+        n_seen += n_new
+    return [*cuts, slice(begin, n)]
+
+
+def searches(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
+    """The posteriors of a batch, in as many chunks of particles as memory for their slices asks for.
+
+    Yields
+    ------
+    Slice of the batch, its Batch and Prepared, posterior, the bank that its poses count in, that bank's rows of the fine grid
+    (None where particles keep their orientations), number of significant samples of each particle
+    """
     if plan.settings.skip_align:
-        geometry, k = data.geometry, plan.model.n_classes
-        matrix = plan.slice_matrices(np.tile(own, (k, 1, 1)), geometry)
-        i_class = np.repeat(np.arange(k, dtype=np.int32), len(own))
-        kx, ky = (np.ascontiguousarray(x, np.float32) for x in (geometry.band.kx, geometry.band.ky))
-        slices = kernels_volume.project3d(be, plan.reference_ft, i_class, matrix, kx, ky, plan.lattice.reach)
-        prior = np.repeat(log_class_prior(plan.model.class_weight), len(own)).astype(np.float32)
-        bank = Bank(slices * np.float32(geometry.gain), i_class, matrix, prior)
-        posterior, n_significant, _ = em.score_own_pose(be, plan, batch, data, bank)
-        return posterior, bank, None, n_significant
+        posterior, bank, rows = own_poses(be, plan, batch, data, own)
+        yield slice(0, len(batch)), batch, data, posterior, bank, rows, np.diff(posterior[0])
+        return
     if plan.local:
         samples, sample_prior = coarse_local(be, plan, batch, data, own)
     else:
         samples, sample_prior = coarse_global(be, plan, batch, data), None
-    posterior, bank, rows = fine_pass(be, plan, batch, data, samples, sample_prior)
-    return posterior, bank, rows, np.diff(samples[0])
+    start, pose, shift = samples
+    for part in chunks(plan, samples, slices_bytes(plan.local, plan.lattice) // (8 * len(data.geometry.band))):
+        some_batch, some = batch.part(part), data.part(part)
+        inside = slice(start[part.start], start[part.stop])
+        of_part = start[part.start : part.stop + 1] - start[part.start], pose[inside], shift[inside]
+        prior = None if sample_prior is None else sample_prior[inside]
+        posterior, bank, rows = fine_pass(be, plan, some_batch, some, of_part, prior)
+        yield part, some_batch, some, posterior, bank, rows, np.diff(of_part[0])
 
 
 def best_of(plan: Plan3D, rows, pose, n: int, euler_deg):
@@ -343,21 +394,35 @@ def expect(be, plan: Plan3D, batch: em.Batch, acc: Accumulator3D, euler_deg) -> 
     """
     data = em.prepare(be, plan, batch)
     own = euler_to_matrix(euler_deg)
-    posterior, bank, rows, n_significant = search(be, plan, batch, data, own)
-    best_pose, best_shift, p_max, evidence = posterior[4:]
+    found = []
+    for part, some_batch, some, posterior, bank, rows, n_significant in searches(be, plan, batch, data, own):
+        best_pose, best_shift, p_max, evidence = posterior[4:]
+        i_class, new_euler = best_of(plan, rows, np.maximum(best_pose, 0), len(some_batch), euler_deg[part])
+        residual = add_sums(be, plan, some_batch, some, bank, rows, posterior, acc)
+        found.append((best_pose, best_shift, p_max, evidence, i_class, new_euler, residual, n_significant))
+    out = new_rows(plan, batch, data, euler_deg, *(np.concatenate(column) for column in zip(*found)))
+    em.add_statistics(batch, out, acc)
+    used, turned_deg = ~out.failed, angular_distance_deg(own, euler_to_matrix(out.euler_deg), plan.symmetry.rotations)
+    acc.changes[0] += turned_deg[used].sum() - np.abs((out.psi_deg - batch.psi_deg + 180) % 360 - 180)[used].sum()
+    return out
+
+
+def new_rows(
+    plan: Plan3D, batch: em.Batch, data: em.Prepared, euler_deg,
+    best_pose, best_shift, p_max, evidence, i_class, new_euler, residual, n_significant,
+) -> Rows3D:  # fmt: skip
+    """New values of a batch's particles from their best points; those whose search failed keep the old ones."""
     failed = best_pose < 0
     used = ~failed
-    i_class, new_euler = best_of(plan, rows, np.maximum(best_pose, 0), len(batch), euler_deg)
     new_euler = np.where(used[:, None], new_euler, euler_deg)
     shift_A = np.where(used[:, None], batch.shift_A + plan.fine.shifts_A[np.maximum(best_shift, 0)], batch.shift_A)
-    residual = add_sums(be, plan, batch, data, bank, rows, posterior, acc)
     norm = batch.norm
     if plan.settings.norm and not plan.correlation:
         norm = np.where(
             used, batch.norm / plan.model.average_norm * np.sqrt(2 * np.maximum(residual.sum(1), 0)), batch.norm
         )
     likelihood = evidence if plan.correlation else evidence + em.log_likelihood_constant(plan, batch, data)
-    out = Rows3D(
+    return Rows3D(
         batch.index,
         new_euler[:, 2],
         shift_A,
@@ -369,10 +434,6 @@ def expect(be, plan: Plan3D, batch: em.Batch, acc: Accumulator3D, euler_deg) -> 
         failed,
         euler_deg=new_euler,
     )
-    em.add_statistics(batch, out, acc)
-    turned_deg = angular_distance_deg(own, euler_to_matrix(new_euler), plan.symmetry.rotations)
-    acc.changes[0] += turned_deg[used].sum() - np.abs((out.psi_deg - batch.psi_deg + 180) % 360 - 180)[used].sum()
-    return out
 
 
 def add_sums(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, bank: Bank, rows, posterior, acc: Accumulator3D):

@@ -172,6 +172,12 @@ def window(coarse: OrientationGrid, own, sigma_deg: float, symmetry: Symmetry):
     return np.array(start, np.int64), np.concatenate(poses).astype(np.int32), np.concatenate(priors).astype(np.float32)
 
 
+def window_size(coarse: OrientationGrid, sigma_deg: float, symmetry: Symmetry) -> float:
+    """Samples that ``window`` gives an orientation on average: the share of all rotations that is within 3 sigma."""
+    limit = min(np.radians(3 * sigma_deg), np.pi)
+    return 2 * coarse.n_row * symmetry.order * (limit - np.sin(limit)) / np.pi
+
+
 def _near(plain, n_psi: int, mates, limit: float):
     """Samples of the grid within ``limit`` radians of any of some mates, or the nearest: direction, psi, angle."""
     along = plain[:, 2] @ mates[:, 2].T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -27,9 +28,6 @@ OFF_SCALE = 1000.0
 BYTES_PER_POINT = 16
 POSTERIOR_BYTES = 192 << 20
 LEAST_OF_PIECE = 8
-# Of the bank of a piece with 3D references: a slice's Fourier pixel has two planes, their sums, and the weight.
-BANK_BYTES_PER_PIXEL = 20
-BANK_BYTES = 1 << 30
 # An image with more children than this keeps one per sample (csrc/kernels/score_fine.cpp).
 MOST_CHILDREN = 8192
 
@@ -44,13 +42,13 @@ class Pieces:
     ----------
     n_child : points of the fine pass per sample of the coarse one
     n_significant : (n,) samples of each particle in the iteration before, where there was one
-    thinned : images with many children keep one per sample
+    most : images of a piece at the most
     """
 
-    def __init__(self, n_child: int, n_significant=(), thinned: bool = True):
-        self.n_child, self.size, self.thinned = n_child, LEAST_OF_PIECE, thinned
+    def __init__(self, n_child: int, n_significant=(), most: int = MOST):
+        self.n_child, self.most, self.size = n_child, most, min(LEAST_OF_PIECE, most)
         if np.any(n_significant):  # of the iteration before
-            self.size = MOST
+            self.size = most
             self.learn(n_significant)
 
     def cut(self, n: int) -> Iterator[slice]:
@@ -65,16 +63,21 @@ class Pieces:
         """Set the next piece's size from the samples, (n,), that a piece's images kept in the coarse pass."""
         samples = max(int(np.max(n_significant, initial=1)), 1)
         points = samples * self.n_child
-        if self.thinned and points > MOST_CHILDREN:
+        if points > MOST_CHILDREN:  # such an image keeps one per sample
             points = max(MOST_CHILDREN, samples)
         room = 0.8 * POSTERIOR_BYTES / (BYTES_PER_POINT * points)  # the next images may have more points than these
-        self.size = int(np.clip(room, LEAST_OF_PIECE, min(4 * self.size, MOST)))
+        self.size = int(min(max(room, LEAST_OF_PIECE), 4 * self.size, self.most))
 
 
 def posterior_bytes(n_images: int, n_points: int) -> int:
     """Memory of the posteriors of a batch whose images keep all of n_points points each."""
     of_image = BYTES_PER_POINT * n_points
     return min(n_images * of_image, max(LEAST_OF_PIECE * of_image, POSTERIOR_BYTES))
+
+
+def pixels(size_px: int) -> int:
+    """Fourier pixels of a slice, of a Fourier box."""
+    return int(math.pi / 2 * (size_px / 2) ** 2) + size_px
 
 
 def batch_size(box: int) -> int:

@@ -188,6 +188,8 @@ def expectation(
                 rows.append(em3d.expect(be, plan, batch, acc, dataset.particles.euler_deg[some]))
                 pieces.learn(rows[-1].n_significant)
             advance(comm.size * (len(indices) + len(bad)))  # the others have done about as many
+        plan.banks.clear()
+        be.release()
         accs.append(acc)
     accs = [comm.sum(acc) for acc in accs]
     rows, bad_of_all = collect(comm, rows, bad_of_all)
@@ -195,22 +197,13 @@ def expectation(
 
 
 def pieces_of(plan: em3d.Plan3D) -> batches.Pieces:
-    """Pieces whose posteriors fit, and whose slices do where the whole fine grid's would not."""
-    rows_per_sample = plan.fine.n_dir // plan.coarse.n_dir * plan.n_child_psi
-    n_pixels = np.pi / 2 * (plan.size / 2) ** 2
-    n_child = rows_per_sample * plan.n_child_shift
-    large = plan.fine.n_row * n_pixels * batches.BANK_BYTES_PER_PIXEL > batches.BANK_BYTES
-    if large:
-        n_child += int(
-            rows_per_sample
-            * n_pixels
-            * batches.BANK_BYTES_PER_PIXEL
-            / batches.BYTES_PER_POINT
-            * batches.POSTERIOR_BYTES
-            / batches.BANK_BYTES
-            / 4
-        )
-    return batches.Pieces(n_child, thinned=not large)
+    """Pieces whose posteriors fit, and the slices of whose windows do in a local search."""
+    n_child = plan.fine.n_dir // plan.coarse.n_dir * plan.n_child_psi * plan.n_child_shift
+    if not plan.local:
+        return batches.Pieces(n_child)
+    n_window = orientations.window_size(plan.coarse, plan.sampling.sigma_deg, plan.symmetry)
+    most = em3d.slices_bytes(True, plan.lattice) / (8 * n_window * batches.pixels(plan.coarse_size))
+    return batches.Pieces(n_child, most=int(np.clip(most, 1, batches.MOST)))
 
 
 def only_classes(state: Refinement, settings: Settings):

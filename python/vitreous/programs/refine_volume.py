@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from vitreous import __version__
-from vitreous.engine import em3d, filters, gold, orientations
+from vitreous.engine import filters, gold
 from vitreous.engine.schedule3d import AutoOptions, local_width_deg, oversampled_step_deg
 from vitreous.engine.settings import Settings
 from vitreous.errors import InputError
 from vitreous.io.particles import find_root, quantise
 from vitreous.io.refine_files import read_refinement, write_refinement
 from vitreous.job import refine
-from vitreous.job.forecast import forecast_volume
+from vitreous.job.forecast_volume import forecast_volume, stages_of
 from vitreous.job.job import Job, command_line
 from vitreous.job.progress import RunEta, duration, expectation_title, noise_line
 from vitreous.job.rundir import RunDir, split_optimiser_name
@@ -94,7 +94,7 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
         settings = make_settings(options, state)
         root = find_root(options.particles or options.continue_from, state.dataset.image_files)
         with image_source(job, comm, options, state.dataset, root) as source:
-            parts = tell_memory(be, job, options, settings, state)
+            parts = tell_memory(be, job, options, settings, state, auto=course.auto)
             if not options.continue_from:
                 state = comm.map(lambda s: initialise(be, job, options, settings, s, source), [state])[0]
             if comm.rank == 0:  # who writes the report
@@ -346,23 +346,21 @@ def log_iteration(job: Job, state: Refinement, course: Course, left_s: float) ->
 
 
 def tell_memory(
-    be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement, *, size_px: int = 0, gradient: bool = False
+    be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement, *, auto=None, size_px=0, gradient=False
 ) -> dict[str, int]:
     """Print the predicted peak; InputError where it does not fit.
 
     Parameters
     ----------
+    auto : steers the sampling
     size_px : Fourier box of the largest iteration; 0 = up to Nyquist, as the last one of a refinement is
     gradient : iterations step along the gradient
     """
-    model, sampling = state.models[0], state.sampling
     parts = forecast_volume(
         state.dataset,
         state.models,
-        sampling,
-        orientations.coarse_and_fine(be, sampling, Symmetry.parse(state.symmetry), model.n_classes),
-        size_px=size_px or model.box,
-        coarse_px=em3d.coarse_size_3d(model, sampling, settings, size_px or model.box),
+        stages_of(be, state, settings, auto, size_px or state.models[0].box, gradient=gradient),
+        Symmetry.parse(state.symmetry),
         preread=options.preread_images,
         n_threads=be.n_threads,
         gradient=gradient,
