@@ -23,10 +23,11 @@ from vitreous.model.volume import VolumeLattice
 BYTES_PER_THREAD = 8 << 20
 IMAGES_OF_PIECE = 64  # that are prepared at once, where posteriors are neither sharp nor flat
 
-# What the data decide, as measured at the end of refinements (C1, D2, D7; 450 to 2,000 particles): rows of the fine grid of a
-# particle in a global search, and memory for the fine slices' sums in a local one, as a share of that for the windows' slices.
-ROWS_OF_PARTICLE = 16
-SUMS_OF_WINDOWS = 1.1
+# What the data decide, as measured in refinements (C1, D2, D7; 450 to 2,000 particles): in the last global searches the rows of
+# the fine grid of a particle (12 to 24) and the Fourier box as a share of the whole (0.78 to 0.93); in local ones the memory
+# for the fine slices' sums as a share of that for the windows' slices (1.1 to 1.5).
+ROWS_OF_PARTICLE, SHARE_OF_BOX = 12, 0.8
+SUMS_OF_WINDOWS = 1.3
 LAST_ORDER = 5  # HEALPix order that most refinements end with; in local searches a finer one takes no more
 
 
@@ -69,19 +70,18 @@ def stages_of(be, state: Refinement, settings: Settings, auto, size_px: int, *, 
         coarse_px = em3d.coarse_size_3d(model, sampling, settings, size)
         return Stage(*grids, coarse_px, size, sampling.sigma_deg, sharp, settings.skip_align)
 
-    known = (
-        0
-        if math.isfinite(model.current_resolution_A)
-        else start_size(model.box, model.pixel_size_A, settings.ini_high_A)
-    )
-    first_px = min(known + current_size(model, state.progress), model.box)
+    first_px = current_size(model, state.progress)
+    if not math.isfinite(model.current_resolution_A):  # before the first iteration
+        first_px += start_size(model.box, model.pixel_size_A, settings.ini_high_A)
+    first_px = min(first_px, size_px)
     out = [stage(state.sampling, first_px, sharp=False)]
     if not steered:
         return [*out, stage(state.sampling, size_px, sharp=not gradient)]
-    for order in (auto.local_order - 1, auto.local_order):
+    for order, share in ((auto.local_order - 1, SHARE_OF_BOX), (auto.local_order, 1)):
         order = max(min(order, LAST_ORDER), state.sampling.healpix_order)
         finer = replace(state.sampling, healpix_order=order, psi_step_deg=healpix.step_deg(order))
-        out.append(stage(replace(finer, sigma_deg=schedule3d.local_width_deg(finer, auto)), size_px, sharp=True))
+        finer = replace(finer, sigma_deg=schedule3d.local_width_deg(finer, auto))
+        out.append(stage(finer, max(int(share * size_px), first_px), sharp=True))
     return out
 
 
@@ -140,16 +140,17 @@ def searching(stage: Stage, box: int, n_particles: int, lattice: VolumeLattice, 
     n_particles : that share references
     """
     n_batch, n_waiting = min(batch_size(box), n_particles), min((READ_AHEAD + 1) * batch_size(box), n_particles)
+    n_piece = n_batch if n_particles > n_batch else n_batch // 2  # the first batch is cut in ever larger pieces
     n_px, local = pixels(stage.size_px), stage.sigma_deg > 0
     kept = 0 if local or stage.own else stage.coarse.n_row * pixels(stage.coarse_px) * 12  # with their squares
     if stage.own:
         cut = n_batch * stage.fine.n_classes * n_px * 28  # twice, and their sums
     elif local:
         most = em3d.slices_bytes(True, lattice)
-        windows = n_batch * window_size(stage.coarse, stage.sigma_deg, symmetry) * pixels(stage.coarse_px) * 8
+        windows = n_piece * window_size(stage.coarse, stage.sigma_deg, symmetry) * pixels(stage.coarse_px) * 8
         cut = min(windows, most) * (1 + SUMS_OF_WINDOWS)
     else:
-        n_row = min(stage.fine.n_row, n_batch * ROWS_OF_PARTICLE) if stage.sharp else stage.fine.n_row
+        n_row = min(stage.fine.n_row, n_piece * ROWS_OF_PARTICLE) if stage.sharp else stage.fine.n_row
         cut = min(8 * n_row * n_px, em3d.slices_bytes(False, lattice)) * 2.5
     points = 8 * ROWS_OF_PARTICLE if stage.sharp else MOST_CHILDREN
     return {
