@@ -10,12 +10,14 @@ from vitreous.programs.doctor import gemm_rates
 
 # K = 20, 12 degrees (half of the in-plane grid is in the bank), 5 px in steps of 2 px, oversampling 1.
 N_CLASS, N_PSI, N_SHIFT, N_CHILD = 20, 15, 21, 4
+# All orientations of one map at HEALPix order 2, 15 degrees; a coarse pass compares about 250 Fourier pixels there.
+N_ROW_3D, N_PIXEL_3D = 2304, 250
 SPREAD = {"sharp": 300.0, "flat": 30.0}  # 1 / (2 sigma^2) summed over the pixels: a few or hundreds of significant samples
 
 
-def coarse_case(n_img, n_k, posterior):
+def coarse_case(n_img, n_k, posterior, n_class=N_CLASS, n_psi=N_PSI):
     """Arguments of score_coarse: random slices and images."""
-    return make(n_img=n_img, n_class=N_CLASS, n_half_psi=N_PSI, n_shift=N_SHIFT, n_k=n_k, spread=SPREAD[posterior] / n_k)
+    return make(n_img=n_img, n_class=n_class, n_half_psi=n_psi, n_shift=N_SHIFT, n_k=n_k, spread=SPREAD[posterior] / n_k)
 
 
 def fine_case(be, n_img, n_k, posterior):
