@@ -139,6 +139,15 @@ def test_em3d_in_chunks_is_as_whole_but_for_rounding(be, name, monkeypatch):
     assert sum(n_chunks[-2:]) == 12 or n_chunks[-1] == 12, "one particle in each"
 
 
+@pytest.mark.parametrize("n", [0, 5, 1000])
+def test_distinct_poses_and_their_places(n):
+    pose = np.random.default_rng(n).integers(0, 50, n).astype(np.int32)
+    found, place = em3d.distinct(pose, 50)
+    np.testing.assert_array_equal(found, np.unique(pose))
+    np.testing.assert_array_equal(found[place], pose)
+    assert place.dtype == np.int32
+
+
 def test_chunks_hold_no_more_rows_than_asked(be):
     plan = case.expect(be, case.problem(n=4))[0]
     n_row, per_row = plan.coarse.n_row, plan.fine.n_row // plan.coarse.n_row

@@ -172,6 +172,17 @@ def make_bank(
     return Bank(slices, i_class, matrix, prior)
 
 
+def distinct(pose, n_pose: int):
+    """Different ones of some pose numbers below ``n_pose``, ascending, and the place of each there, int32."""
+    if len(pose) < n_pose:
+        found, place = np.unique(pose, return_inverse=True)
+        return found, place.astype(np.int32)
+    present = np.zeros(n_pose, bool)  # flat posteriors: sorting millions of samples takes more than a table
+    present[pose] = True
+    place = np.cumsum(present, dtype=np.int32) - np.int32(1)
+    return np.flatnonzero(present), place[pose]
+
+
 def gather_rows(grid: OrientationGrid, pose):
     """Distinct rows of some poses, and each pose's number in a bank of these rows."""
     turned, row = np.divmod(pose, grid.n_row)
@@ -279,7 +290,7 @@ def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sam
     """Posterior over the children of the coarse samples; returns it, the bank of its rows and these rows."""
     start, pose, shift = samples
     geometry, fine = data.geometry, plan.fine
-    parents, parent_of = np.unique(pose, return_inverse=True)
+    parents, parent_of = distinct(pose, 2 * plan.coarse.n_row)
     child = orientations.children(plan.coarse, fine, parents)
     rows, in_bank = gather_rows(fine, child.ravel())
     prior = np.full(2 * len(rows), -np.log(child.shape[1]), np.float32)  # children share their parent's prior
@@ -302,7 +313,7 @@ def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sam
         scoring_weights(data),
         phases,
         in_bank.reshape(child.shape),
-        (start, parent_of.astype(np.int32), shift),
+        (start, parent_of, shift),
         n_per_shift=plan.n_child_shift,
         sample_prior=sample_prior,
         fraction=plan.settings.adaptive_fraction,
@@ -372,6 +383,7 @@ def searches(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
         prior = None if sample_prior is None else sample_prior[inside]
         posterior, bank, rows = fine_pass(be, plan, some_batch, some, of_part, prior)
         yield part, some_batch, some, posterior, bank, rows, np.diff(of_part[0])
+        del bank  # before the next one, which may need more than its memory
 
 
 def best_of(plan: Plan3D, rows, pose, n: int, euler_deg):
@@ -400,6 +412,7 @@ def expect(be, plan: Plan3D, batch: em.Batch, acc: Accumulator3D, euler_deg) -> 
         i_class, new_euler = best_of(plan, rows, np.maximum(best_pose, 0), len(some_batch), euler_deg[part])
         residual = add_sums(be, plan, some_batch, some, bank, rows, posterior, acc)
         found.append((best_pose, best_shift, p_max, evidence, i_class, new_euler, residual, n_significant))
+        del bank  # as in searches
     out = new_rows(plan, batch, data, euler_deg, *(np.concatenate(column) for column in zip(*found)))
     em.add_statistics(batch, out, acc)
     used, turned_deg = ~out.failed, angular_distance_deg(own, euler_to_matrix(out.euler_deg), plan.symmetry.rotations)

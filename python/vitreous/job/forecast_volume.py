@@ -53,7 +53,9 @@ class Stage:
     own: bool = False
 
 
-def stages_of(be, state: Refinement, settings: Settings, auto, size_px: int, *, gradient: bool = False) -> list[Stage]:
+def stages_of(
+    be, state: Refinement, settings: Settings, auto, size_px: int, *, gradient: bool = False, alone: bool = False
+) -> list[Stage]:
     """The searches of a run: as it is now and at last; where it is steered, the last global one, and local ones.
 
     Parameters
@@ -61,6 +63,7 @@ def stages_of(be, state: Refinement, settings: Settings, auto, size_px: int, *, 
     auto : schedule3d.AutoOptions, or None where nothing is steered
     size_px : Fourier box of the largest iteration
     gradient : iterations step along the gradient, and poses stay uncertain to the last
+    alone : one iteration is left
     """
     model, symmetry = state.models[0], Symmetry.parse(state.symmetry)
     steered = auto is not None and len(state.models) == 2
@@ -75,6 +78,8 @@ def stages_of(be, state: Refinement, settings: Settings, auto, size_px: int, *, 
         first_px += start_size(model.box, model.pixel_size_A, settings.ini_high_A)
     first_px = min(first_px, size_px)
     out = [stage(state.sampling, first_px, sharp=False)]
+    if alone and not (steered or gradient):
+        return out
     if not steered:
         return [*out, stage(state.sampling, size_px, sharp=not gradient)]
     for order, share in ((auto.local_order - 1, SHARE_OF_BOX), (auto.local_order, 1)):

@@ -94,7 +94,7 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
         settings = make_settings(options, state)
         root = find_root(options.particles or options.continue_from, state.dataset.image_files)
         with image_source(job, comm, options, state.dataset, root) as source:
-            parts = tell_memory(be, job, options, settings, state, auto=course.auto)
+            parts = tell_memory(be, job, options, settings, state, course=course)
             if not options.continue_from:
                 state = comm.map(lambda s: initialise(be, job, options, settings, s, source), [state])[0]
             if comm.rank == 0:  # who writes the report
@@ -346,20 +346,21 @@ def log_iteration(job: Job, state: Refinement, course: Course, left_s: float) ->
 
 
 def tell_memory(
-    be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement, *, auto=None, size_px=0, gradient=False
+    be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement, *, course=None, size_px=0, gradient=False
 ) -> dict[str, int]:
     """Print the predicted peak; InputError where it does not fit.
 
     Parameters
     ----------
-    auto : steers the sampling
+    course : what is still to be done; None = many iterations, not steered
     size_px : Fourier box of the largest iteration; 0 = up to Nyquist, as the last one of a refinement is
     gradient : iterations step along the gradient
     """
+    alone = course is not None and course.last_iteration - state.progress.iteration == 1
     parts = forecast_volume(
         state.dataset,
         state.models,
-        stages_of(be, state, settings, auto, size_px or state.models[0].box, gradient=gradient),
+        stages_of(be, state, settings, course and course.auto, size_px or state.models[0].box, gradient=gradient, alone=alone),
         Symmetry.parse(state.symmetry),
         preread=options.preread_images,
         n_threads=be.n_threads,
