@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.fft
 
+from vitreous.engine.map_source import MapSource
 from vitreous.engine.phantom import make_phantom
 from vitreous.engine.simulate import (
-    MapSource,
     Microscope,
     Recipe,
     clean_images,

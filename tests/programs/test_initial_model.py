@@ -155,7 +155,7 @@ def test_initial_model_finds_the_axes_of_the_symmetry(tmp_path, capsys):
     """D2 in a map of any orientation: the last map has the axes where RELION has them, so its copies are the map itself."""
     volume = map_with_d2()
     write_mrc(str(tmp_path / "d2.mrc"), volume, PIXEL_A, stack=False)
-    call("simulate", o=str(tmp_path), map=str(tmp_path / "d2.mrc"), n=300, box=BOX, angpix=PIXEL_A, snr=1.0,
+    call("simulate", o=str(tmp_path), i=str(tmp_path / "d2.mrc"), n=300, box=BOX, angpix=PIXEL_A, snr=1.0,
          particle_diameter=DIAMETER_A, seed=2, shift_std=4, verb=0)  # fmt: skip
     result = model(tmp_path, tmp_path / "run", sym="D2", verb=1)
     assert "Symmetry D2: its copies correlate by" in capsys.readouterr().out

@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 
 def test_a_map_may_be_simulated(tmp_path):
     made = make(tmp_path / "phantom")
-    result = make(tmp_path / "map", map=str(tmp_path / "phantom" / "truth.mrc"))
+    result = make(tmp_path / "map", i=str(tmp_path / "phantom" / "truth.mrc"))
     a, b = (read_mrc(folder / "particles_001.mrcs")[0] for folder in (tmp_path / "phantom", tmp_path / "map"))
     # the same noise and nearly the same projections: what differs is the map's linear interpolation
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.999
@@ -72,7 +72,7 @@ def test_a_map_may_be_simulated(tmp_path):
 
 @pytest.mark.parametrize("change, text", [
     ({"box": 33}, "box is 33"), ({"noise": "pink"}, "noise is 'pink'"), ({"particle_diameter": 300.0}, "larger box"),
-    ({"map": "nowhere.mrc"}, "nowhere.mrc"),
+    ({"i": "nowhere.mrc"}, "nowhere.mrc"),
 ])
 def test_bad_input_is_refused(tmp_path, change, text):
     with pytest.raises(InputError, match=text):
@@ -86,7 +86,7 @@ def test_a_map_without_pixel_size_asks_for_it(tmp_path):
     data[40:52] = bytes(12)
     (tmp_path / "map.mrc").write_bytes(data)
     with pytest.raises(InputError, match="--map_angpix"):
-        make(tmp_path / "out", map=str(tmp_path / "map.mrc"))
+        make(tmp_path / "out", i=str(tmp_path / "map.mrc"))
 
 
 @pytest.mark.interop

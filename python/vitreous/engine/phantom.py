@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vitreous.model.symmetry import Symmetry
+
 # Domains of the default molecule: centre and semi-axes in units of the outer radius, and relative density. No two
 # are alike and their centres lie on no common plane, so every view direction gives its own silhouette: a broad foot,
 # a neck, a head that leans over, an arm that points sideways and a small knob at the back.
@@ -18,6 +20,8 @@ DOMAINS = (
     ((0.36, -0.42, -0.40), (0.20, 0.20, 0.30), 1.1),
 )
 BLOBS_PER_ROD = 6
+TOUCH = 1.15  # diameter of a symmetric molecule's copies over their distance: uneven as they are, they then touch
+LEAST_RODS = 24  # of a copy: enough for its six domains to be told apart
 CHUNK = 8  # projections whose profiles share the cache
 
 
@@ -126,8 +130,10 @@ def _sum_of_products(y, x):
     return out
 
 
-def make_phantom(diameter_A: float = 180.0, n_rods: int = 110, sigma_A: float = 3.4, seed: int = 7) -> Phantom:
-    """An asymmetric protein of six domains, each packed with short rods that stand for helices.
+def make_phantom(
+    diameter_A: float = 180.0, n_rods: int = 110, sigma_A: float = 3.4, seed: int = 7, symmetry: Symmetry | None = None
+) -> Phantom:
+    """A protein of six domains, each packed with short rods that stand for helices; or a ring or shell of such proteins.
 
     Parameters
     ----------
@@ -135,11 +141,14 @@ def make_phantom(diameter_A: float = 180.0, n_rods: int = 110, sigma_A: float = 
     n_rods : rods in the whole molecule, shared among the domains by volume
     sigma_A : standard deviation of a blob; 3.4 leaves 3 % of the amplitude at 8 A, so pixels of 4 A do not alias
     seed : decides where the rods lie inside the domains
+    symmetry : point group of the whole; None or C1: one asymmetric protein
 
     Returns
     -------
     Phantom     centre of mass at the origin
     """
+    if symmetry is not None and symmetry.order > 1:
+        return _assembled(diameter_A, n_rods, sigma_A, seed, symmetry)
     rng = np.random.Generator(np.random.Philox(key=seed))
     reach_A = 0.5 * diameter_A - 2 * sigma_A
     size = np.array([np.prod(axes) for _, axes, _ in DOMAINS])
@@ -153,6 +162,21 @@ def make_phantom(diameter_A: float = 180.0, n_rods: int = 110, sigma_A: float = 
     centres -= weights @ centres / weights.sum()
     centres *= reach_A / np.linalg.norm(centres, axis=1).max()
     return Phantom(centres, np.full(len(weights), sigma_A), weights / weights.sum() * diameter_A**3)
+
+
+def _assembled(diameter_A, n_rods, sigma_A, seed, symmetry):
+    """Copies of a smaller protein around the axes of a point group, as far from each other as they can be, touching."""
+    directions = np.random.Generator(np.random.Philox(key=seed)).normal(size=(2000, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    copies = np.einsum("gij,nj->gni", symmetry.rotations[1:], directions)
+    apart = np.linalg.norm(copies - directions, axis=2).min(axis=0)
+    best = int(np.argmax(apart))
+    # a protein of diameter d stands r from the centre: r + d / 2 is the outer radius, and r apart the distance of copies
+    unit_A = diameter_A / (1 + 2 / (TOUCH * apart[best]))
+    unit = make_phantom(unit_A, max(n_rods // symmetry.order, LEAST_RODS), sigma_A, seed)
+    centres = unit.centres_A + directions[best] * (diameter_A - unit_A) / 2
+    centres = np.einsum("gij,nj->gni", symmetry.rotations, centres).reshape(-1, 3)
+    return Phantom(centres, np.tile(unit.sigma_A, symmetry.order), np.tile(unit.weights, symmetry.order))
 
 
 def _packed_rods(axes, n, rng):

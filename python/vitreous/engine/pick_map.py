@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from vitreous.engine.map_source import MapSource
 from vitreous.engine.orientations import unit_pixels
-from vitreous.engine.simulate import MapSource, euler_matrix
+from vitreous.engine.simulate import euler_matrix
 from vitreous.errors import InputError
 from vitreous.model import healpix
 from vitreous.model.symmetry import Symmetry

@@ -8,16 +8,17 @@ of (seed, particle), so the batch changes nothing, and a larger set begins with 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import scipy.fft
-from scipy.ndimage import map_coordinates
 
 from vitreous.errors import InputError
 
 N_PILOT = 64  # particles from which the signal's variance is measured: 64 give it to about 2 % with mixed views
 COLOUR_A = 30.0  # the coloured noise has half of its excess power beyond this period
+NOISES = ("white", "coloured", "ice")  # the last one in micrographs only
+ICE_A = 400.0  # particles lie at different heights in ice some 40 nm thick
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,12 @@ class Recipe:
     view_jitter_deg: float = 3.0  # scatter of the directions around a fixed view, per axis
     shift_std_A: float = 8.0
     particle_diameter_A: float | None = None  # None: 0.7 of the box
-    noise: str = "white"  # or "coloured"
+    noise: str = "white"  # one of NOISES
     particles_per_micrograph: int = 50
     scale_std: float = 0.0  # scatter of the contrast between micrographs, as a fraction
+    ice_A: float = ICE_A  # thickness of the ice: the range of the particles' heights
+    layer_A: float = 0.0  # heights are multiples of this; 0: any
+    shares: tuple[float, ...] = (1.0,)  # of the states; they add up to 1
     microscopes: tuple[Microscope, ...] = (Microscope(),)
 
     @property
@@ -64,7 +68,7 @@ class Recipe:
             (not self.pixel_size_A > 0, f"pixel size is {self.pixel_size_A} A, expected more than 0"),
             (not self.snr >= 0, f"SNR is {self.snr}, expected 0 or more"),
             (self.views is not None and self.views < 1, f"views is {self.views}, expected at least 1"),
-            (self.noise not in ("white", "coloured"), f"noise is {self.noise!r}, expected 'white' or 'coloured'"),
+            (self.noise not in NOISES, f"noise is {self.noise!r}, expected {', '.join(NOISES)}"),
             (not 0 < self.diameter_A < self.box * self.pixel_size_A,
              f"particle diameter is {self.diameter_A:g} A, expected less than the box, "
              f"{self.box * self.pixel_size_A:g} A: choose a larger box or a smaller particle"),
@@ -90,6 +94,8 @@ class Truth:
     defocus_v_A: np.ndarray
     defocus_angle_deg: np.ndarray
     scale: np.ndarray  # contrast of the particle's micrograph relative to the set
+    height_A: np.ndarray  # what the particle's defocus has beyond that of its micrograph
+    state: np.ndarray  # which source is shown
 
     def __len__(self):
         return len(self.psi_deg)
@@ -98,11 +104,12 @@ class Truth:
         return Truth(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
-def _generator(seed, stream):
+def generator(seed, stream):
     return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream]))
 
 
-PARTICLE_STREAM, MICROGRAPH_STREAM, VIEW_STREAM, SHIFT_STREAM, DEFOCUS_STREAM = (2**63 + i for i in range(5))
+(PARTICLE_STREAM, MICROGRAPH_STREAM, VIEW_STREAM, SHIFT_STREAM, DEFOCUS_STREAM,
+ STATE_STREAM) = (2**63 + i for i in range(6))  # fmt: skip
 
 
 def euler_matrix(rot_deg, tilt_deg, psi_deg) -> np.ndarray:
@@ -150,22 +157,33 @@ def draw_truth(recipe: Recipe) -> Truth:
     """
     recipe.check()
     n, seed = recipe.n, recipe.seed
-    rot, tilt, view = _directions(recipe, _generator(seed, VIEW_STREAM))
-    psi = 360 * _generator(seed, PARTICLE_STREAM).random(n) - 180
-    shift = _generator(seed, SHIFT_STREAM).random((n, 2))
+    rot, tilt, view = _directions(recipe, generator(seed, VIEW_STREAM))
+    psi = 360 * generator(seed, PARTICLE_STREAM).random(n) - 180
+    shift = generator(seed, SHIFT_STREAM).random((n, 2))
     radius_A = recipe.shift_std_A * np.sqrt(-2 * np.log1p(-shift[:, 0]))
     micrograph = np.arange(n) // max(recipe.particles_per_micrograph, 1)
     n_micrographs = micrograph[-1] + 1
     optics = micrograph % len(recipe.microscopes)
-    draw = _generator(seed, MICROGRAPH_STREAM).random((n_micrographs, 4))[micrograph]
+    draw = generator(seed, MICROGRAPH_STREAM).random((n_micrographs, 4))[micrograph]
     low, high, astigmatism = (np.array([getattr(m, name) for m in recipe.microscopes])[optics]
                               for name in ("defocus_min_A", "defocus_max_A", "astigmatism_A"))
-    # particles lie at different heights in ice some 40 nm thick
-    defocus = low + draw[:, 0] * (high - low) + 400 * (_generator(seed, DEFOCUS_STREAM).random(n) - 0.5)
+    height = recipe.ice_A * (generator(seed, DEFOCUS_STREAM).random(n) - 0.5)
+    if recipe.layer_A:
+        height = recipe.layer_A * np.rint(height / recipe.layer_A)
+    defocus = low + draw[:, 0] * (high - low) + height
     astigmatism = astigmatism * draw[:, 1]
+    edges = np.cumsum(recipe.shares)[:-1]
+    state = np.searchsorted(edges, generator(seed, STATE_STREAM).random(n), side="right")
     return Truth(rot, tilt, psi, radius_A * np.cos(2 * np.pi * shift[:, 1]), radius_A * np.sin(2 * np.pi * shift[:, 1]),
                  view, micrograph.astype(np.int32), optics.astype(np.int32), defocus + astigmatism,
-                 defocus - astigmatism, 180 * draw[:, 2], 1 + recipe.scale_std * np.sqrt(3) * (2 * draw[:, 3] - 1))
+                 defocus - astigmatism, 180 * draw[:, 2], 1 + recipe.scale_std * np.sqrt(3) * (2 * draw[:, 3] - 1),
+                 height, state)
+
+
+def at_height_0(truth: Truth) -> Truth:
+    """The rows with the defocus of their micrographs."""
+    u, v, h = truth.defocus_u_A, truth.defocus_v_A, truth.height_A
+    return replace(truth, defocus_u_A=u - h, defocus_v_A=v - h, height_A=np.zeros_like(h))
 
 
 def ctf_images(truth: Truth, microscopes, box: int, pixel_size_A: float) -> np.ndarray:
@@ -177,7 +195,12 @@ def ctf_images(truth: Truth, microscopes, box: int, pixel_size_A: float) -> np.n
 
     Source: docs/equations.md#ctf
     """
-    fx, fy = np.fft.rfftfreq(box, pixel_size_A), np.fft.fftfreq(box, pixel_size_A)[:, None]
+    return transfer(truth, microscopes, np.fft.rfftfreq(box, pixel_size_A), np.fft.fftfreq(box, pixel_size_A))
+
+
+def transfer(truth: Truth, microscopes, fx_inv_A, fy_inv_A) -> np.ndarray:
+    """``ctf_images`` at frequencies of one's own, (n, len(fy), len(fx)) float64."""
+    fx, fy = np.asarray(fx_inv_A), np.asarray(fy_inv_A)[:, None]
     f2 = fx * fx + fy * fy
     voltage, Cs_mm, contrast, phase_deg, b_factor = (
         np.array([getattr(m, name) for m in microscopes], float)[truth.optics][:, None, None]
@@ -193,51 +216,25 @@ def ctf_images(truth: Truth, microscopes, box: int, pixel_size_A: float) -> np.n
     return -np.sin(gamma) * np.exp(-0.25 * b_factor * f2)
 
 
-class MapSource:
-    """Projections of a density map, by linear interpolation in its oversampled Fourier transform.
+def states(source) -> tuple:
+    """A source as a tuple of its states."""
+    return source if isinstance(source, tuple) else (source,)
 
-    Parameters
-    ----------
-    volume : (N, N, N) float        zyx, origin at N//2
-    pixel_size_A : voxel of the volume; the images may have another
-    padding : oversampling; 2 leaves an error of 2 % of the projection's norm, 3 less than 1 %
+
+def projections(source, truth: Truth, recipe: Recipe) -> np.ndarray:
+    """Shifted projections of every particle's state, on the source's own grey scale.
+
+    Returns
+    -------
+    (n, box, box) float32
     """
-
-    def __init__(self, volume, pixel_size_A: float, padding: int = 2):
-        volume = np.asarray(volume, np.float32)
-        if volume.ndim != 3 or len(set(volume.shape)) != 1 or len(volume) % 2:
-            raise InputError(f"simulate: the map has shape {volume.shape}, expected an even cube: crop or pad it")
-        box = len(volume)
-        padded = box * padding
-        self.pixel_size_A, self.side_A = pixel_size_A, padded * pixel_size_A
-        axis = np.arange(box) - box // 2
-        # linear interpolation between Fourier samples multiplies the map by sinc^2 along each axis
-        envelope = np.sinc(axis / padded) ** 2
-        corrected = volume / (envelope[:, None, None] * envelope[:, None] * envelope).astype(np.float32)
-        start = padded // 2 - box // 2
-        whole = np.zeros((padded,) * 3, np.float32)
-        whole[(slice(start, start + box),) * 3] = corrected
-        self._ft = scipy.fft.fftshift(scipy.fft.fftn(scipy.fft.ifftshift(whole)).astype(np.complex64))
-        self._nyquist_inv_A = 0.5 / pixel_size_A
-
-    def projections(self, rotations, origins_A, box: int, pixel_size_A: float) -> np.ndarray:
-        """Line integrals divided by the pixel size; arguments and result as ``Phantom.projections``."""
-        fx, fy = np.fft.rfftfreq(box, pixel_size_A), np.fft.fftfreq(box, pixel_size_A)[:, None]
-        fx, fy = np.broadcast_arrays(fx, fy)
-        inside = np.flatnonzero((fx * fx + fy * fy).ravel() < self._nyquist_inv_A**2)
-        frequency = np.stack([fx.ravel()[inside], fy.ravel()[inside]])
-        rotations, origins_A = np.asarray(rotations, float), np.asarray(origins_A, float)
-        middle = len(self._ft) // 2
-        out = np.zeros((len(rotations), box, box), np.float32)
-        for i, (rotation, origin_A) in enumerate(zip(rotations, origins_A)):
-            where = (rotation[:2].T @ frequency)[::-1] * self.side_A + middle
-            values = map_coordinates(self._ft, where, order=1)
-            # content sits at -origin, and the array's origin is its corner: half a box further
-            values = values * np.exp(2j * np.pi * (origin_A - box // 2 * pixel_size_A) @ frequency)
-            ft = np.zeros(box * (box // 2 + 1), complex)
-            ft[inside] = values
-            out[i] = scipy.fft.irfft2(ft.reshape(box, -1), s=(box, box))
-        return out * np.float32((self.pixel_size_A / pixel_size_A) ** 3)
+    rotations = euler_matrix(truth.rot_deg, truth.tilt_deg, truth.psi_deg)
+    origins = np.stack([truth.origin_x_A, truth.origin_y_A], axis=1)
+    images = np.empty((len(truth), recipe.box, recipe.box), np.float32)
+    for i, state in enumerate(states(source)):
+        rows = np.flatnonzero(truth.state == i)
+        images[rows] = state.projections(rotations[rows], origins[rows], recipe.box, recipe.pixel_size_A)
+    return images
 
 
 def clean_images(source, truth: Truth, recipe: Recipe) -> np.ndarray:
@@ -247,9 +244,7 @@ def clean_images(source, truth: Truth, recipe: Recipe) -> np.ndarray:
     -------
     (n, box, box) float32
     """
-    rotations = euler_matrix(truth.rot_deg, truth.tilt_deg, truth.psi_deg)
-    origins = np.stack([truth.origin_x_A, truth.origin_y_A], axis=1)
-    images = source.projections(rotations, origins, recipe.box, recipe.pixel_size_A)
+    images = projections(source, truth, recipe)
     ctf = ctf_images(truth, recipe.microscopes, recipe.box, recipe.pixel_size_A).astype(np.float32)
     ft = scipy.fft.rfft2(images)
     ft *= ctf * truth.scale[:, None, None].astype(np.float32)
@@ -265,16 +260,21 @@ def _circle(recipe):
 def _noise(recipe, ids):
     """(n, box, box) float32 noise of unit variance, a function of (seed, particle)."""
     shape = (recipe.box, recipe.box)
-    noise = np.stack([_generator(recipe.seed, int(i)).standard_normal(shape, np.float32) for i in ids])
+    noise = np.stack([generator(recipe.seed, int(i)).standard_normal(shape, np.float32) for i in ids])
     if recipe.noise == "white":
         return noise
     box, pixel_size_A = recipe.box, recipe.pixel_size_A
     f2 = np.fft.rfftfreq(box, pixel_size_A) ** 2 + np.fft.fftfreq(box, pixel_size_A)[:, None] ** 2
-    # three parts of excess at the origin over a flat floor, as counted micrographs of thin ice have
-    amplitude = np.sqrt(1 + 3 / (1 + f2 * COLOUR_A**2))
+    amplitude = np.sqrt(coloured_power(f2))
     both_halves = np.r_[1, np.full(box // 2 - 1, 2), 1]
     amplitude /= np.sqrt(np.sum(amplitude**2 * both_halves) / box**2)
     return scipy.fft.irfft2(scipy.fft.rfft2(noise) * amplitude.astype(np.float32), s=shape)
+
+
+def coloured_power(f2_inv_A2) -> np.ndarray:
+    """Power of the coloured noise at squared frequencies, relative to that at high ones."""
+    # three parts of excess at the origin over a flat floor, as counted micrographs of thin ice have
+    return 1 + 3 / (1 + f2_inv_A2 * COLOUR_A**2)
 
 
 def signal_gain(source, truth: Truth, recipe: Recipe) -> float:
@@ -292,7 +292,7 @@ def simulate_batches(source, recipe: Recipe, truth: Truth | None = None, batch: 
 
     Parameters
     ----------
-    source : Phantom, MapSource or anything with their ``projections``
+    source : Phantom, MapSource or anything with their ``projections``; a tuple of them, where there are several states
     recipe : what to make
     truth : from ``draw_truth(recipe)``; drawn here if not given
     batch : images held at a time

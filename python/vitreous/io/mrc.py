@@ -27,6 +27,7 @@ HEADER_BYTES = 1024
 # Mode -> numpy type. 0 is signed since MRC2014; 101 is two 4-bit pixels per byte, the lower half first.
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 COMPLEX_MODES = (3, 4)
+WRITTEN_MODES = {np.dtype(np.float32): 2, np.dtype(np.float16): 12, np.dtype(np.int16): 1}
 STACK_SUFFIXES = (".mrcs", ".st", ".ali", ".stk")
 IMOD_STAMP, IMOD_SIGNED_BYTES = 1146047817, 1
 READ_AT_ONCE = 64 << 20  # bytes per system call and per conversion buffer
@@ -312,7 +313,7 @@ class StackWriter:
     n : number of images, None for as many as come
     box : side in px, or (ny, nx)
     pixel_size_A : A
-    dtype : float32 (mode 2) or float16 (mode 12, which RELION 3.1 cannot read)
+    dtype : float32 (mode 2), float16 (mode 12, which RELION 3.1 cannot read) or int16 (mode 1, of whole numbers)
     stack : images (True) or the sections of one volume (False)
     """
 
@@ -320,8 +321,8 @@ class StackWriter:
         self.path, self.n, self.stack = Path(path), n, stack
         self.shape = (int(box), int(box)) if np.ndim(box) == 0 else (int(box[0]), int(box[1]))
         self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float16):
-            raise ValueError(f"StackWriter: dtype is {self.dtype}, expected float32 or float16")
+        if self.dtype not in WRITTEN_MODES:
+            raise ValueError(f"StackWriter: dtype is {self.dtype}, expected float32, float16 or int16")
         if not (np.isfinite(pixel_size_A) and pixel_size_A > 0):
             raise InputError(f"{path}: the pixel size is {pixel_size_A} A, expected more than 0; give --angpix")
         self.pixel_size_A = float(pixel_size_A)
@@ -357,7 +358,9 @@ class StackWriter:
         for begin in range(0, len(images), most):
             part = np.ascontiguousarray(images[begin : begin + most], np.float32)
             self._count(part)
-            if self.dtype == np.float16:
+            if self.dtype == np.int16:
+                part = self._whole(part)
+            elif self.dtype == np.float16:
                 with np.errstate(over="ignore", invalid="ignore"):
                     half = part.astype("<f2")
                 if not np.array_equal(np.isfinite(half), np.isfinite(part)):
@@ -367,6 +370,13 @@ class StackWriter:
                 part = half
             self._file.write(np.ascontiguousarray(part, part.dtype.newbyteorder("<")))
             self.n_written += len(part)
+
+    def _whole(self, part: np.ndarray) -> np.ndarray:
+        """Values as whole numbers of 16 bits."""
+        largest = np.abs(part).max(initial=0)
+        if not largest < 32767.5:
+            raise InputError(f"{self.path}: values reach {largest:g}, expected at most 32767 for int16; write float32")
+        return np.rint(part).astype("<i2")
 
     def _count(self, part: np.ndarray) -> None:
         """Statistics over all finite values so far, merged batch by batch in float64."""
@@ -389,7 +399,7 @@ class StackWriter:
         rms = (self._spread / self._n_values) ** 0.5 if self._n_values else 0.0
         low, high = (self._min, self._max) if self._n_values else (0.0, 0.0)
         header = bytearray(HEADER_BYTES)
-        struct.pack_into("<10i", header, 0, nx, ny, nz, 2 if self.dtype == np.float32 else 12, 0, 0, 0, nx, ny, mz)
+        struct.pack_into("<10i", header, 0, nx, ny, nz, WRITTEN_MODES[self.dtype], 0, 0, 0, nx, ny, mz)
         struct.pack_into("<6f", header, 40, *(n * self.pixel_size_A for n in (nx, ny, mz)), 90, 90, 90)
         struct.pack_into("<3i3f2i", header, 64, 1, 2, 3, low, high, self._mean, 0 if self.stack else 1, 0)
         struct.pack_into("<i", header, 108, 20140)  # version of the format
@@ -406,7 +416,7 @@ def write_mrc(path, data, pixel_size_A: float, dtype=np.float32, stack: bool | N
     path : str or Path
     data : (ny, nx) or (nz, ny, nx) real
     pixel_size_A : A
-    dtype : float32 or float16
+    dtype : float32, float16 or int16
     stack : sections are images (True) or one volume (False); None: by the name (.mrcs, .st) and by the number of axes
 
     Raises  WriteError: the disk. InputError: values too large for float16.
