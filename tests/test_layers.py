@@ -24,7 +24,7 @@ ALLOWED = {
     "errors": set(),
 }
 # Packages that one layer alone may use: what it is the only one to know.
-ONLY_IN = {"mpi4py": {"comm"}, "mrcfile": {"io"}, "matplotlib": {"report"}, "pydantic": {"programs"}, "rich": {"job"}}
+ONLY_IN = {"mpi4py": {"comm"}, "mrcfile": {"io"}, "matplotlib": {"report"}, "pydantic": {"programs"}, "rich": {"job"}, "gemmi": {"io"}}
 # No file, clock, rank or print where arrays go in and out.
 PURE_LAYERS = {"engine", "model", "kernels"}
 IMPURE_CALLS = {"open", "print", "input"}

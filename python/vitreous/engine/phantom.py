@@ -20,7 +20,7 @@ DOMAINS = (
     ((0.36, -0.42, -0.40), (0.20, 0.20, 0.30), 1.1),
 )
 BLOBS_PER_ROD = 6
-TOUCH = 1.15  # diameter of a symmetric molecule's copies over their distance: uneven as they are, they then touch
+TOUCH = 1.9  # diameter of a symmetric molecule's copies over their distance: uneven as they are, they then interlock
 LEAST_RODS = 24  # of a copy: enough for its six domains to be told apart
 CHUNK = 8  # projections whose profiles share the cache
 
@@ -165,7 +165,7 @@ def make_phantom(
 
 
 def _assembled(diameter_A, n_rods, sigma_A, seed, symmetry):
-    """Copies of a smaller protein around the axes of a point group, as far from each other as they can be, touching."""
+    """Copies of a smaller protein around the axes of a point group, as far from each other as they can be."""
     directions = np.random.Generator(np.random.Philox(key=seed)).normal(size=(2000, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     copies = np.einsum("gij,nj->gni", symmetry.rotations[1:], directions)
@@ -173,7 +173,7 @@ def _assembled(diameter_A, n_rods, sigma_A, seed, symmetry):
     best = int(np.argmax(apart))
     # a protein of diameter d stands r from the centre: r + d / 2 is the outer radius, and r apart the distance of copies
     unit_A = diameter_A / (1 + 2 / (TOUCH * apart[best]))
-    unit = make_phantom(unit_A, max(n_rods // symmetry.order, LEAST_RODS), sigma_A, seed)
+    unit = make_phantom(unit_A, max(2 * n_rods // symmetry.order, LEAST_RODS), sigma_A, seed)
     centres = unit.centres_A + directions[best] * (diameter_A - unit_A) / 2
     centres = np.einsum("gij,nj->gni", symmetry.rotations, centres).reshape(-1, 3)
     return Phantom(centres, np.tile(unit.sigma_A, symmetry.order), np.tile(unit.weights, symmetry.order))

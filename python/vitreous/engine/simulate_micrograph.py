@@ -24,8 +24,11 @@ BATCH = 64  # projections held at a time
 ROWS = 64  # rows of a transform whose CTF is computed at a time: they stay in the cache
 STREAM = 2**62  # of a micrograph's generators; those of particles and sets lie elsewhere
 N_STREAMS = 4
-# Amorphous ice and carbon show Thon rings: their power over that of the flat noise, and the period to which it reaches.
-RINGS_OF_ICE, SD_OF_CARBON, RINGS_A = 1.0, 1.0, 6.0
+# Ice relative to the flat noise of counting. A K2 micrograph of particles at 300 kV is fitted by 6 parts of structure,
+# 6 / (1 + (100 A f)^2)^2, of which a third is taken for ice, and by Thon rings of half a part that fade towards 5 A.
+STRUCTURE, STRUCTURE_A = 2.0, 100.0
+RINGS_OF_ICE, RINGS_OF_ICE_A = 0.5, 10.0
+RINGS_OF_CARBON, RINGS_OF_CARBON_A = 1.0, 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +77,9 @@ def simulate_micrograph(source, recipe: Recipe, scene: Scene, truth: Truth, gain
     if around.hole is not None:
         texture = np.zeros(shape, np.float32)
         inner = tuple(slice(pad, pad + n) for n in scene.shape)
-        texture[inner] = SD_OF_CARBON * streams[3].standard_normal(scene.shape, np.float32)
+        texture[inner] = np.sqrt(RINGS_OF_CARBON) * streams[3].standard_normal(scene.shape, np.float32)
         texture[inner] *= simulate_scene.carbon(scene, around)
-        _add_transferred(ft, texture, whole, recipe, RINGS_A)
+        _add_transferred(ft, texture, whole, recipe, RINGS_OF_CARBON_A)
     image = scipy.fft.irfft2(ft, s=shape, overwrite_x=True)[tuple(slice(pad, pad + n) for n in scene.shape)]
     through = simulate_scene.transmission(scene, around)
     return Micrograph(MEAN * through + NOISE_SD * np.sqrt(through) * image, mine, place_px, around)
@@ -125,6 +128,12 @@ def _add_transferred(ft, field, truth, recipe, envelope_A=0.0):
         ft[rows] += added[rows] * ctf.astype(np.float32)
 
 
+def ice_power(f2_inv_A2: np.ndarray, ctf: np.ndarray) -> np.ndarray:
+    """Power of a micrograph without particles at squared frequencies, relative to that of counting alone."""
+    structure = STRUCTURE / (1 + STRUCTURE_A**2 * f2_inv_A2) ** 2
+    return 1 + structure + RINGS_OF_ICE * ctf * ctf * np.exp(-(RINGS_OF_ICE_A**2) * f2_inv_A2)
+
+
 def _noise(recipe, truth, shape, rng):
     """Transform of noise of unit variance, (ny, nx//2 + 1) complex64, not divided by the number of pixels."""
     ft = scipy.fft.rfft2(rng.standard_normal(shape, np.float32), overwrite_x=True)
@@ -138,10 +147,11 @@ def _noise(recipe, truth, shape, rng):
     total = 0.0
     for rows, fy in parts:
         f2 = fx * fx + (fy * fy)[:, None]
-        power = coloured_power(f2)
         if recipe.noise == "ice":
             ctf = transfer(truth, recipe.microscopes, fx, fy)[0]
-            power += RINGS_OF_ICE * ctf * ctf * np.exp(-(RINGS_A**2) * f2)
+            power = ice_power(f2, ctf)
+        else:
+            power = coloured_power(f2)
         total += float((power * both_halves).sum())
         ft[rows] *= np.sqrt(power).astype(np.float32)
     ft *= np.float32(np.sqrt(shape[0] * shape[1] / total))

@@ -138,7 +138,7 @@ class StackReader:
     def _open(self) -> None:
         self._handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         head = os.pread(self._handle, HEADER_BYTES, 0)
-        opener = _decompressor(head)
+        opener = decompressor(head)
         if opener is None:
             n_bytes = os.fstat(self._handle).st_size
             self.header = parse_header(head, self.path)
@@ -241,7 +241,7 @@ class StackReader:
         self.close()
 
 
-def _decompressor(head: bytes):
+def decompressor(head: bytes):
     for magic, opener in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open)):
         if head.startswith(magic):
             return opener
@@ -277,7 +277,7 @@ def read_header(path) -> MrcHeader:
     try:
         with open(path, "rb") as file:
             head = file.read(HEADER_BYTES)
-        opener = _decompressor(head)
+        opener = decompressor(head)
         if opener is not None:
             with opener(path, "rb") as file:
                 head = file.read(HEADER_BYTES)

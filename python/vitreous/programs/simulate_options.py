@@ -34,9 +34,19 @@ class Options(ProgramOptions):
     )
 
     source: str | None = option(
-        None, "density map, white on dark and centred", group="input", flag="i", metavar="FILE", unset="the built-in molecule"
-    )
+        None,
+        "density map, white on dark and centred; atoms (PDB or mmCIF); or a STAR file with rlnReferenceImage, and "
+        "rlnClassDistribution for the shares, of several states",
+        group="input", flag="i", metavar="FILE", unset="the built-in molecule",
+    )  # fmt: skip
     map_angpix: float | None = option(None, "voxel of a map", group="input", unit="A", unset="from its header", gt=0)
+    assembly: str | None = option(
+        None, "biological assembly of atoms, by its name in the file, mostly 1", group="input", metavar="NAME",
+        unset="the atoms as the file has them",
+    )  # fmt: skip
+    atom_bfactor: float | None = option(
+        None, "B-factor of all atoms", group="input", unit="A^2", unset="those of the file", ge=0
+    )
     sym: str = option("C1", "point group of the built-in molecule", group="input")
     output: str = option(
         "simulated", "folder for the images, their tables and the truth", group="output", flag="o", metavar="FOLDER"

@@ -1,21 +1,30 @@
-"""What simulate shows: the built-in molecule, or a map."""
+"""What simulate shows: the built-in molecule, a map, atoms, or several of them as states."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vitreous.engine import simulate as engine
+from vitreous.engine.atom_density import density
 from vitreous.engine.map_source import MapSource
 from vitreous.engine.phantom import make_phantom
 from vitreous.errors import InputError
+from vitreous.io.models import is_model, read_model
 from vitreous.io.mrc import write_mrc
+from vitreous.io.star import read_star
+from vitreous.io.table import Table, beside
+from vitreous.model.atoms import Atoms
 from vitreous.model.symmetry import Symmetry
 from vitreous.programs.map_files import read_map
 from vitreous.programs.simulate_options import Options
 
+ATOM_A = 3.0  # diameter of an atom at its surface
+# Room around the outermost atom, for its own width and for the blur with which atoms are put on a grid.
+MARGIN_SD, MARGIN_PX = 4.5, 4
 
 def read_sources(options: Options, phantom_A: float) -> tuple[Any, tuple[float, ...]]:
     """What is projected, and the share of each of its states.
@@ -31,15 +40,45 @@ def read_sources(options: Options, phantom_A: float) -> tuple[Any, tuple[float, 
     """
     if options.source is None:
         return make_phantom(phantom_A, symmetry=Symmetry.parse(options.sym)), (1.0,)
-    return read_source(options, options.source), (1.0,)
+    if Path(options.source).suffix != ".star":
+        return read_source(options, options.source), (1.0,)
+    names, shares = states_of(options.source)
+    return tuple(read_source(options, name) for name in names), shares
+
+
+def states_of(path: str) -> tuple[list[str], tuple[float, ...]]:
+    """Files of the states in a STAR file, e.g. a model.star of class3d, and their shares, which are equal where it has none."""
+    tables = [Table(path, block) for block in read_star(path).values()]
+    table = next((table for table in tables if "rlnReferenceImage" in table), None)
+    if table is None or not len(table):
+        raise InputError(f"--i {path}: found no rlnReferenceImage, expected a map or model for each state; give a table with it")
+    names = [beside(Path(path), name) for name in table.strings("rlnReferenceImage")]
+    shares = table.numbers("rlnClassDistribution") if "rlnClassDistribution" in table else np.ones(len(names))
+    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
+        raise InputError(f"--i {path}: rlnClassDistribution is {shares.tolist()}, expected shares of 0 or more; correct it")
+    return names, tuple(shares / shares.sum())
 
 
 def read_source(options: Options, path: str) -> MapSource:
-    """A map with its pixel size."""
+    """A map with its pixel size, or the map of atoms at that of the images."""
+    if is_model(path):
+        return atom_source(read_model(path, options.assembly, options.atom_bfactor), options.angpix)
+    for name in ("assembly", "atom_bfactor"):
+        if options.is_given(name):
+            raise InputError(f"--{name}: found with the map {path}, expected atoms; leave it out, or give a PDB or mmCIF file")
     volume, pixel_size_A = read_map(path, "i", options.map_angpix)
     if not pixel_size_A > 0:
         raise InputError(f"{path}: the header says {pixel_size_A} A per voxel, expected more than 0; give --map_angpix")
     return MapSource(volume, pixel_size_A)
+
+
+def atom_source(atoms: Atoms, pixel_size_A: float) -> MapSource:
+    """Atoms around their centre, on a grid that holds them."""
+    atoms = replace(atoms, position_A=atoms.position_A - atoms.centre_A)
+    diameter_A = 2 * float(np.linalg.norm(atoms.position_A, axis=1).max()) + ATOM_A
+    margin_A = MARGIN_SD * np.sqrt((atoms.b_factor_A2.max() + atoms.width_A2.max()) / (8 * np.pi**2)) + MARGIN_PX * pixel_size_A
+    box = 2 * int(np.ceil((diameter_A / 2 + margin_A) / pixel_size_A))
+    return MapSource(density(atoms, box, pixel_size_A), pixel_size_A, diameter_A=diameter_A)
 
 
 def write_truth_maps(folder: Path, source: Any, recipe: engine.Recipe, gain: float) -> list[Path]:
