@@ -35,8 +35,13 @@ class MapSource:
         start = padded // 2 - box // 2
         whole = np.zeros((padded,) * 3, np.float32)
         whole[(slice(start, start + box),) * 3] = corrected
-        self._ft = scipy.fft.fftshift(scipy.fft.fftn(scipy.fft.ifftshift(whole)).astype(np.complex64))
+        self._ft = scipy.fft.fftshift(scipy.fft.fftn(scipy.fft.ifftshift(whole)).astype(np.complex64, copy=False))
         self._nyquist_inv_A = 0.5 / pixel_size_A
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that it holds."""
+        return self._ft.nbytes
 
     def projections(self, rotations, origins_A, box: int, pixel_size_A: float) -> np.ndarray:
         """Line integrals divided by the pixel size; arguments and result as ``Phantom.projections``."""

@@ -45,6 +45,11 @@ class Phantom:
         """Diameter of the sphere around the origin that holds every blob to two standard deviations."""
         return float(2 * np.max(np.linalg.norm(self.centres_A, axis=1) + 2 * self.sigma_A))
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory that it holds."""
+        return self.centres_A.nbytes
+
     def volume(self, box: int, pixel_size_A: float) -> np.ndarray:
         """Density at the voxel centres.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,19 @@ from vitreous.io.mrc import write_mrc
 from vitreous.io.star import write_star
 from vitreous.job.job import Job
 from vitreous.programs.simulate_options import PHANTOM_A, Options
-from vitreous.programs.simulate_sources import read_sources, write_truth_maps
-from vitreous.programs.simulate_tables import ctf_columns, micrograph_columns, micrograph_optics_columns, truth_columns
+from vitreous.programs.simulate_sources import check_fits, memory_parts, read_sources, write_truth_maps
+from vitreous.programs.simulate_tables import (
+    ctf_columns,
+    defocus_range,
+    micrograph_columns,
+    micrograph_optics_columns,
+    truth_columns,
+)
+from vitreous.report.autopick import Shown, binned
+from vitreous.report.simulate import micrograph_cards
+
+SHOWN = 4  # micrographs of the report
+BYTES_PER_PIXEL = 30  # of a micrograph with its margins: two transforms, three fields and what the ice lets through
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,48 +54,84 @@ class MicrographSet:
     scene: Scene
 
 
-def make(options: Options, job: Job) -> MicrographSet:
-    """Micrographs one after the other, then the tables."""
+def make(options: Options, job: Job) -> tuple[MicrographSet, list, list[str]]:
+    """Micrographs one after the other, then the tables; the last two are for the report: what and facts, cards."""
     source, shares = read_sources(options, options.particle_diameter or PHANTOM_A)
     recipe = options.recipe(max(state.diameter_A for state in engine.states(source)), shares)
     scene = options.scene(recipe.diameter_A)
-    check(recipe, scene)
-    truth = engine.draw_truth(recipe)
-    whole = engine.at_height_0(truth[:: recipe.particles_per_micrograph])
-    gain = engine.signal_gain(source, truth, recipe)
-    folder = Path(options.output)
-    dtype = np.float16 if options.float16 else np.int16 if options.int16 else np.float32
-    names, files, poses = [], [], []
-    (folder / "Micrographs").mkdir(exist_ok=True)
-    with job.progress.bar("Simulating micrographs", options.micrographs) as bar:
-        for i in range(options.micrographs):
-            made = simulate_micrograph(source, recipe, scene, truth, gain, i)
-            name, file = folder / "Micrographs" / f"mic_{i + 1:05d}.mrc", folder / "truth" / f"mic_{i + 1:05d}_truth.star"
-            write_mrc(name, made.image, recipe.pixel_size_A, dtype)
-            poses.append(columns_of(made, recipe))
-            write_coordinates(file, poses[-1])
-            names.append(str(name))
-            files.append(str(file))
-            bar.advance(1)
-            job.check_abort()
-    tables = (folder / "micrographs_ctf.star", folder / "truth_particles.star", folder / "truth" / "coordinates.star")
-    write_star(tables[0], {"optics": micrograph_optics_columns(recipe), "micrographs": micrograph_columns(names, whole, recipe)})
-    all_columns = {label: np.concatenate([columns[label] for columns in poses]) for label in poses[0]}
-    micrograph = np.repeat(names, [len(next(iter(columns.values()))) for columns in poses])
-    particles = {"rlnMicrographName": micrograph} | all_columns
-    # with the size of their pixels, the rows are those of particles that can be extracted again
-    optics = micrograph_optics_columns(recipe) | {"rlnImagePixelSize": np.full(len(recipe.microscopes), recipe.pixel_size_A)}
-    write_star(tables[1], {"optics": optics, "particles": particles})
-    write_coordinate_list(tables[2], names, files)
-    maps = write_truth_maps(folder, source, recipe, gain)
-    job.progress.line(f" {len(names)} micrographs with {len(micrograph)} particles: {tables[0]}; their truth: {tables[1]}")
-    return MicrographSet(*tables, maps, len(micrograph), recipe, scene)
-
-
-def check(recipe: engine.Recipe, scene: Scene) -> None:
-    """Raise InputError for micrographs that cannot be made."""
     recipe.check()
     scene.check(recipe.particles_per_micrograph)
+    check_fits(source, recipe)
+    job.tell_memory(memory_of(source, recipe, scene), "give a smaller --size or --box")
+    truth = engine.draw_truth(recipe)
+    gain = engine.signal_gain(source, truth, recipe)
+    folder = Path(options.output)
+    (folder / "Micrographs").mkdir(exist_ok=True)
+    names = [str(folder / "Micrographs" / f"mic_{i + 1:05d}.mrc") for i in range(options.micrographs)]
+    files = [str(folder / "truth" / f"{Path(name).stem}_truth.star") for name in names]
+    poses, shown = [], []
+    for name, file in job_bar(job, list(zip(names, files))):
+        made = simulate_micrograph(source, recipe, scene, truth, gain, len(poses))
+        poses.append(columns_of(made, recipe))
+        write_mrc(name, made.image, recipe.pixel_size_A, dtype_of(options))
+        write_coordinates(file, poses[-1])
+        if len(shown) < SHOWN:
+            shown.append(shown_of(name, made, recipe))
+    whole = engine.at_height_0(truth[:: recipe.particles_per_micrograph])
+    tables = write_tables(folder, names, files, poses, whole, recipe)
+    maps = write_truth_maps(folder, source, recipe, gain)
+    n = sum(map(count, poses))
+    job.progress.line(f" {len(names)} micrographs with {n} particles: {tables[0]}; their truth: {tables[1]}")
+    size = " x ".join(map(str, scene.shape[::-1]))
+    facts = [f"{len(names)} micrographs of {size} px, {recipe.pixel_size_A:g} Å per pixel", ("particles", n),
+             ("signal over noise", recipe.snr), ("defocus, Å", defocus_range(whole)), ("states", len(maps))]  # fmt: skip
+    return MicrographSet(*tables, maps, n, recipe, scene), facts, micrograph_cards(shown)
+
+
+def job_bar(job: Job, items: list) -> Iterator:
+    """The items, with a progress bar and a look for requests to stop after each."""
+    with job.progress.bar("Simulating micrographs", len(items)) as bar:
+        for item in items:
+            yield item
+            bar.advance(1)
+            job.check_abort()
+
+
+def dtype_of(options: Options) -> type:
+    """Of the micrographs' pixels."""
+    return np.float16 if options.float16 else np.int16 if options.int16 else np.float32
+
+
+def memory_of(source: Any, recipe: engine.Recipe, scene: Scene) -> dict[str, int]:
+    """What the peak is made of, bytes."""
+    ny, nx = (n + 2 * recipe.box for n in scene.shape)
+    return memory_parts(source, engine.N_PILOT, recipe.box) | {"one micrograph": BYTES_PER_PIXEL * ny * nx}
+
+
+def count(columns: dict[str, np.ndarray]) -> int:
+    """Rows of a table."""
+    return len(columns["rlnCoordinateX"])
+
+
+def write_tables(folder: Path, names: list[str], files: list[str], poses: list[dict], whole, recipe) -> tuple[Path, Path, Path]:
+    """The micrographs' CTF, the truth of all particles, and the list of coordinate files."""
+    paths = (folder / "micrographs_ctf.star", folder / "truth_particles.star", folder / "truth" / "coordinates.star")
+    optics = micrograph_optics_columns(recipe)
+    write_star(paths[0], {"optics": optics, "micrographs": micrograph_columns(names, whole, recipe)})
+    columns = {"rlnMicrographName": np.repeat(names, list(map(count, poses)))}
+    columns |= {label: np.concatenate([table[label] for table in poses]) for label in poses[0]}
+    # with the size of their pixels, the rows are those of particles that can be extracted again
+    optics["rlnImagePixelSize"] = optics["rlnMicrographPixelSize"]
+    write_star(paths[1], {"optics": optics, "particles": columns})
+    write_coordinate_list(paths[2], names, files)
+    return paths
+
+
+def shown_of(name: str, made: Micrograph, recipe: engine.Recipe) -> Shown:
+    """A micrograph of the report."""
+    small, factor = binned(made.image)
+    x, y = made.place_px.T
+    return Shown(name, small, factor, x, y, np.zeros(len(x)), recipe.diameter_A / recipe.pixel_size_A, "particles")
 
 
 def columns_of(made: Micrograph, recipe: engine.Recipe) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Options(ProgramOptions):
     carbon: float = option(0.0, "share of the micrographs that show a carbon edge", group="basic", ge=0, le=1)
     contaminants: float = option(0.0, "mean number of ice crystals and drops in a micrograph", group="basic", ge=0, le=1000)
     ice_gradient: float = option(
-        0.1, "part by which the background changes across a micrograph", group="basic", ge=0, le=0.9
+        0.05, "part by which the background changes across a micrograph", group="basic", ge=0, le=0.9
     )
     seed: int = option(1, "seed of all random numbers", group="basic", ge=0)
     optics_groups: int = option(1, "number of optics groups; they differ in voltage", group="expert", ge=1, le=3)

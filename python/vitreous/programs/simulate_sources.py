@@ -17,6 +17,8 @@ from vitreous.io.models import is_model, read_model
 from vitreous.io.mrc import write_mrc
 from vitreous.io.star import read_star
 from vitreous.io.table import Table, beside
+from vitreous.job.forecast import INTERPRETER
+from vitreous.job.memory import check_memory
 from vitreous.model.atoms import Atoms
 from vitreous.model.symmetry import Symmetry
 from vitreous.programs.map_files import read_map
@@ -25,6 +27,8 @@ from vitreous.programs.simulate_options import Options
 ATOM_A = 3.0  # diameter of an atom at its surface
 # Room around the outermost atom, for its own width and for the blur with which atoms are put on a grid.
 MARGIN_SD, MARGIN_PX = 4.5, 4
+TRANSFORM_BYTES = 200  # per voxel while a map is being transformed: 8 of twice the side, in two complex and two real grids
+PARTICLE_BYTES = 60  # per pixel of a batch: images, their transforms, and the CTF in double precision
 
 def read_sources(options: Options, phantom_A: float) -> tuple[Any, tuple[float, ...]]:
     """What is projected, and the share of each of its states.
@@ -69,7 +73,13 @@ def read_source(options: Options, path: str) -> MapSource:
     volume, pixel_size_A = read_map(path, "i", options.map_angpix)
     if not pixel_size_A > 0:
         raise InputError(f"{path}: the header says {pixel_size_A} A per voxel, expected more than 0; give --map_angpix")
-    return MapSource(volume, pixel_size_A)
+    return map_source(volume, pixel_size_A)
+
+
+def map_source(volume: np.ndarray, pixel_size_A: float, diameter_A: float | None = None) -> MapSource:
+    """A map ready to be projected, if that fits into memory."""
+    check_memory({"map being transformed": TRANSFORM_BYTES * volume.size}, "give a smaller map")
+    return MapSource(volume, pixel_size_A, diameter_A=diameter_A)
 
 
 def atom_source(atoms: Atoms, pixel_size_A: float) -> MapSource:
@@ -78,7 +88,22 @@ def atom_source(atoms: Atoms, pixel_size_A: float) -> MapSource:
     diameter_A = 2 * float(np.linalg.norm(atoms.position_A, axis=1).max()) + ATOM_A
     margin_A = MARGIN_SD * np.sqrt((atoms.b_factor_A2.max() + atoms.width_A2.max()) / (8 * np.pi**2)) + MARGIN_PX * pixel_size_A
     box = 2 * int(np.ceil((diameter_A / 2 + margin_A) / pixel_size_A))
-    return MapSource(density(atoms, box, pixel_size_A), pixel_size_A, diameter_A=diameter_A)
+    check_memory({"map being transformed": TRANSFORM_BYTES * box**3}, "give a larger --angpix")
+    return map_source(density(atoms, box, pixel_size_A), pixel_size_A, diameter_A)
+
+
+def check_fits(source: Any, recipe: engine.Recipe) -> None:
+    """Raise InputError where a molecule is larger than the box."""
+    largest_A, side_A = max(state.diameter_A for state in engine.states(source)), recipe.box * recipe.pixel_size_A
+    if largest_A > side_A:
+        raise InputError(f"--box {recipe.box}: found a molecule of {largest_A:.0f} A, expected at most the side of the box, "
+                         f"{side_A:g} A; give a larger --box or --angpix")  # fmt: skip
+
+
+def memory_parts(source: Any, n_batch: int, box: int) -> dict[str, int]:
+    """What the peak of every simulation is made of, bytes."""
+    grids = sum(state.n_bytes for state in engine.states(source))
+    return {"Python and libraries": INTERPRETER, "transforms of maps": grids, "a batch of particles": PARTICLE_BYTES * n_batch * box**2}
 
 
 def write_truth_maps(folder: Path, source: Any, recipe: engine.Recipe, gain: float) -> list[Path]:

@@ -82,3 +82,9 @@ def truth_columns(truth: engine.Truth, recipe: engine.Recipe) -> dict[str, np.nd
     if recipe.scale_std:
         columns["rlnGroupScaleCorrection"] = truth.scale
     return columns
+
+
+def defocus_range(truth: engine.Truth) -> str:
+    """Least and largest mean defocus in words."""
+    mean = (truth.defocus_u_A + truth.defocus_v_A) / 2
+    return f"{mean.min():.0f} to {mean.max():.0f}"

@@ -28,6 +28,7 @@ class Shown:
     y_px: np.ndarray
     fom: np.ndarray
     diameter_px: float
+    what: str = "picks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,7 @@ def picture(shown: Shown, limits: tuple[float, float]) -> str:
         for x, y, f, s in zip(shown.x_px, shown.y_px, shown.fom, share)
     )
     drawing = (
-        f'<svg viewBox="0 0 {nx} {ny}" role="img" aria-label="{escape(shown.name, quote=True)} with picks" style="width:100%">'
+        f'<svg viewBox="0 0 {nx} {ny}" role="img" aria-label="{escape(shown.name, quote=True)} with {shown.what}" style="width:100%">'
         f'<image width="{nx}" height="{ny}" href="data:image/png;base64,{data}"/><g fill="none" stroke-width="2">{circles}</g></svg>'
     )
-    return f'<div class="card">{drawing}<br><b>{escape(shown.name)}</b>: {len(shown.fom)} picks</div>'
+    return f'<div class="card">{drawing}<br><b>{escape(shown.name)}</b>: {len(shown.fom)} {shown.what}</div>'
