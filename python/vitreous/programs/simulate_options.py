@@ -123,6 +123,10 @@ class Options(ProgramOptions):
             raise InputError(f"--noise {self.noise}: found with particle images, expected {' or '.join(NOISES[:-1])}; give one")
         if self.int16 and self.float16:
             raise InputError("--int16: found with --float16, expected one of them; leave one out")
+        for name in ("assembly", "atom_bfactor", "map_angpix") if self.source is None else ():
+            if self.is_given(name):
+                todo = "give --i, or leave it out"
+                raise InputError(f"--{name}: found without atoms or a map, expected --i with them; {todo}")
         if self.source and self.is_given("sym"):
             raise InputError(f"--sym {self.sym}: found with --i, expected the built-in molecule; leave one of them out")
 
