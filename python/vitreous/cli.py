@@ -42,7 +42,7 @@ PROGRAMS = {
     "star-handler": ("vitreous.programs.star_handler", "one operation on a STAR file: select, combine, split, centre"),
     "symmetry-expand": ("vitreous.programs.symmetry_expand", "particles once per equivalent orientation of a symmetry"),
     "project": ("vitreous.programs.project", "projections of a map"),
-    "simulate": ("vitreous.programs.simulate", "particle images with known truth"),
+    "simulate": ("vitreous.programs.simulate", "particle images or micrographs with known truth"),
     "class3d": ("vitreous.programs.class3d", "3D classification of particle images"),
     "initial-model": ("vitreous.programs.initial_model", "3D initial models from particle images alone"),
     "refine3d": ("vitreous.programs.refine3d", "3D refinement of one map from two independent half-sets"),

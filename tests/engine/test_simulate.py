@@ -57,6 +57,22 @@ def test_images_change_with_the_seed(phantom, simulated):
     assert np.abs(np.corrcoef(other.ravel(), simulated[0][:4].ravel())[0, 1]) < 0.1
 
 
+def test_angles_shifts_and_defocus_are_drawn_apart():
+    truth = draw_truth(replace(RECIPE, n=400, views=None))
+    radius_A = np.hypot(truth.origin_x_A, truth.origin_y_A)
+    draws = {  # back to the uniform numbers behind each
+        "rot": truth.rot_deg / 360 + 0.5,
+        "tilt": (1 - np.cos(np.radians(truth.tilt_deg))) / 2,
+        "psi": truth.psi_deg / 360 + 0.5,
+        "shift": -np.expm1(-0.5 * (radius_A / RECIPE.shift_std_A) ** 2),
+        "height": truth.height_A / RECIPE.ice_A + 0.5,
+        "astigmatism": (truth.defocus_angle_deg / 180)[:: RECIPE.particles_per_micrograph],
+    }
+    every = np.sort(np.concatenate(list(draws.values())))
+    assert np.diff(every).min() > 1e-9  # 2020 numbers; two that are equal come from one stream
+    assert all(d.min() >= 0 and d.max() <= 1 for d in draws.values())
+
+
 @pytest.mark.parametrize("noise", ["white", "coloured"])
 def test_images_have_a_normalised_background(phantom, noise):
     images, _ = simulate_particles(phantom, replace(RECIPE, n=10, noise=noise))

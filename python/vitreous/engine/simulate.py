@@ -104,8 +104,10 @@ class Truth:
         return Truth(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
-def generator(seed, stream):
-    return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream]))
+def generator(seed: int, stream: int) -> np.random.Generator:
+    """Random numbers of one purpose, or of one particle."""
+    # as uint64: numpy takes a list with a number from 2^63 on for float64, in which neighbouring streams are one
+    return np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, stream], np.uint64)))
 
 
 (PARTICLE_STREAM, MICROGRAPH_STREAM, VIEW_STREAM, SHIFT_STREAM, DEFOCUS_STREAM,

@@ -72,9 +72,10 @@ def make(options: Options, job: Job) -> tuple[MicrographSet, list, list[str]]:
     poses, shown = [], []
     for name, file in job_bar(job, list(zip(names, files))):
         made = simulate_micrograph(source, recipe, scene, truth, gain, len(poses))
-        poses.append(columns_of(made, recipe))
+        columns = columns_of(made, recipe)
         write_mrc(name, made.image, recipe.pixel_size_A, dtype_of(options))
-        write_coordinates(file, poses[-1])
+        write_coordinates(file, columns)
+        poses.append(columns | ctf_columns(made.truth, recipe))
         if len(shown) < SHOWN:
             shown.append(shown_of(name, made, recipe))
     whole = engine.at_height_0(truth[:: recipe.particles_per_micrograph])
@@ -135,6 +136,6 @@ def shown_of(name: str, made: Micrograph, recipe: engine.Recipe) -> Shown:
 
 
 def columns_of(made: Micrograph, recipe: engine.Recipe) -> dict[str, Any]:
-    """The particles of a micrograph: their pixels, poses, CTF and state."""
+    """The particles of a micrograph: their pixels, poses and state. Without a CTF, at which relion_preprocess fails."""
     coordinates = {f"rlnCoordinate{axis}": made.place_px[:, i].astype(float) for i, axis in enumerate("XY")}
-    return coordinates | truth_columns(made.truth, recipe) | ctf_columns(made.truth, recipe)
+    return coordinates | truth_columns(made.truth, recipe)

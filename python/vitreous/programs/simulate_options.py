@@ -57,8 +57,9 @@ class Options(ProgramOptions):
     micrographs: int = option(0, "number of micrographs to make in place of particle images", group="basic", ge=0)
     n: int = option(2000, "number of particle images", group="basic", ge=1)
     box: int | None = option(
-        None, "side of the particle images; even", group="basic", unit="px", ge=16, le=4096, unset=f"{BOX_PX} px"
-    )
+        None, "side of the particle images, and of the true map; even", group="basic", unit="px", ge=16, le=4096,
+        unset=f"{BOX_PX} px; with micrographs {DIAMETERS_OF_A_BOX:g} diameters",
+    )  # fmt: skip
     angpix: float = option(4.0, "pixel of the images", group="basic", unit="A", gt=0)
     snr: float = option(
         0.1, "variance of the signal over that of the noise, inside the particle's circle", group="basic", ge=0
