@@ -68,6 +68,7 @@ def test_centre_is_where_the_scattering_is(tmp_path):
 @pytest.mark.parametrize(("text", "options", "said"), [
     (PDB, {"assembly": "3"}, r"found no assembly '3'.*\(1\)"),
     ("\n".join(PDB.splitlines()[10:]), {}, "no atoms but hydrogens and water"),
+    (PDB.replace(" 1.00 20", " 0.00 20").replace(" 0.50 30", " 0.00 30"), {}, "occupancies of 0 alone"),
     ("hello\n", {}, "expected a PDB or mmCIF file"),
     ("", {}, "expected a PDB or mmCIF file"),
     (PDB.replace("           N\n", "          LR\n"), {}, "element Lr"),

@@ -27,6 +27,7 @@ def density(atoms: Atoms, box: int, pixel_size_A: float) -> np.ndarray:
     -------
     (box, box, box) float32         zyx; unit 1/A^2, of the scattering factor's transform
 
+    Source: docs/equations.md#atoms
     Raises  ValueError: an atom is outside of the box.        Cost: O(n_atoms), some 10^4 voxels an atom
     """
     fine = 2 * scipy.fft.next_fast_len(int(np.ceil(FINER * box / 2)), real=True)  # even as the box: the centres agree

@@ -188,6 +188,12 @@ def at_height_0(truth: Truth) -> Truth:
     return replace(truth, defocus_u_A=u - h, defocus_v_A=v - h, height_A=np.zeros_like(h))
 
 
+def wavelength_A(voltage_kV):
+    """Of the electrons."""
+    volts = 1000 * np.asarray(voltage_kV, float)
+    return 12.2643247 / np.sqrt(volts * (1 + 0.978466e-6 * volts))
+
+
 def ctf_images(truth: Truth, microscopes, box: int, pixel_size_A: float) -> np.ndarray:
     """Contrast transfer function -sin(gamma), positive at low frequency, on the half transform of each image.
 
@@ -207,13 +213,12 @@ def transfer(truth: Truth, microscopes, fx_inv_A, fy_inv_A) -> np.ndarray:
     voltage, Cs_mm, contrast, phase_deg, b_factor = (
         np.array([getattr(m, name) for m in microscopes], float)[truth.optics][:, None, None]
         for name in ("voltage_kV", "Cs_mm", "amplitude_contrast", "phase_shift_deg", "b_factor_A2"))
-    volts = 1000 * voltage
-    wavelength_A = 12.2643247 / np.sqrt(volts * (1 + 0.978466e-6 * volts))
+    length_A = wavelength_A(voltage)
     angle = np.radians(truth.defocus_angle_deg)[:, None, None]
     along = fx * np.cos(angle) + fy * np.sin(angle)  # component along the axis of defocus U
     u, v = truth.defocus_u_A[:, None, None], truth.defocus_v_A[:, None, None]
     defocus_f2 = u * along * along + v * (f2 - along * along)
-    gamma = (-np.pi * wavelength_A * defocus_f2 + np.pi / 2 * 1e7 * Cs_mm * wavelength_A**3 * f2 * f2
+    gamma = (-np.pi * length_A * defocus_f2 + np.pi / 2 * 1e7 * Cs_mm * length_A**3 * f2 * f2
              - np.radians(phase_deg) - np.arctan2(contrast, np.sqrt(1 - contrast * contrast)))
     return -np.sin(gamma) * np.exp(-0.25 * b_factor * f2)
 
@@ -268,9 +273,17 @@ def _noise(recipe, ids):
     box, pixel_size_A = recipe.box, recipe.pixel_size_A
     f2 = np.fft.rfftfreq(box, pixel_size_A) ** 2 + np.fft.fftfreq(box, pixel_size_A)[:, None] ** 2
     amplitude = np.sqrt(coloured_power(f2))
-    both_halves = np.r_[1, np.full(box // 2 - 1, 2), 1]
-    amplitude /= np.sqrt(np.sum(amplitude**2 * both_halves) / box**2)
+    amplitude /= np.sqrt(np.sum(amplitude**2 * half_weights(box)) / box**2)
     return scipy.fft.irfft2(scipy.fft.rfft2(noise) * amplitude.astype(np.float32), s=shape)
+
+
+def half_weights(n: int) -> np.ndarray:
+    """(n//2 + 1,) how often each column of a half transform of n columns stands for a column of the whole."""
+    weights = np.full(n // 2 + 1, 2.0)
+    weights[0] = 1
+    if n % 2 == 0:
+        weights[-1] = 1
+    return weights
 
 
 def coloured_power(f2_inv_A2) -> np.ndarray:

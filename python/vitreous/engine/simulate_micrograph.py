@@ -14,7 +14,17 @@ import numpy as np
 import scipy.fft
 
 from vitreous.engine import simulate_scene
-from vitreous.engine.simulate import Recipe, Truth, at_height_0, coloured_power, generator, projections, transfer
+from vitreous.engine.simulate import (
+    Recipe,
+    Truth,
+    at_height_0,
+    coloured_power,
+    generator,
+    half_weights,
+    projections,
+    transfer,
+    wavelength_A,
+)
 from vitreous.engine.simulate_scene import Scene
 
 # Grey values: electrons counted at some 100 e per px have a tenth of their mean as noise; a noise of 100 leaves
@@ -59,6 +69,8 @@ def simulate_micrograph(source, recipe: Recipe, scene: Scene, truth: Truth, gain
     scene : of the set
     truth : from ``draw_truth(recipe)``, of all micrographs
     gain : from ``signal_gain``: noise then has a variance of 1
+
+    Source: docs/equations.md#micrograph
     """
     streams = [generator(recipe.seed, STREAM + i * N_STREAMS + k) for k in range(N_STREAMS)]
     around = simulate_scene.draw_surroundings(scene, streams[0])
@@ -94,9 +106,8 @@ def _on_pixels(truth, place_A, pixel_size_A):
 
 def _padding(recipe, truth):
     """px around a micrograph that hold particles at its edge and how far their fringes reach, at two pixels' period."""
-    volts = 1000 * max(m.voltage_kV for m in recipe.microscopes)
-    wavelength_A = 12.2643247 / np.sqrt(volts * (1 + 0.978466e-6 * volts))
-    reach_A = wavelength_A * truth.defocus_u_A.max(initial=0) / (2 * recipe.pixel_size_A)
+    longest_A = wavelength_A(min(m.voltage_kV for m in recipe.microscopes))
+    reach_A = longest_A * truth.defocus_u_A.max(initial=0) / (2 * recipe.pixel_size_A)
     return recipe.box // 2 + int(np.ceil(min(reach_A / recipe.pixel_size_A, recipe.box)))
 
 
@@ -140,10 +151,7 @@ def _noise(recipe, truth, shape, rng):
     if recipe.noise == "white":
         return ft
     fx, parts = _frequencies(shape, recipe.pixel_size_A)
-    both_halves = np.full(len(fx), 2.0)
-    both_halves[0] = 1
-    if shape[1] % 2 == 0:
-        both_halves[-1] = 1
+    weights = half_weights(shape[1])
     total = 0.0
     for rows, fy in parts:
         f2 = fx * fx + (fy * fy)[:, None]
@@ -152,7 +160,7 @@ def _noise(recipe, truth, shape, rng):
             power = ice_power(f2, ctf)
         else:
             power = coloured_power(f2)
-        total += float((power * both_halves).sum())
+        total += float((power * weights).sum())
         ft[rows] *= np.sqrt(power).astype(np.float32)
     ft *= np.float32(np.sqrt(shape[0] * shape[1] / total))
     return ft

@@ -84,6 +84,11 @@ def _structure(gemmi, path):
 
 def _atoms(path, atoms, b_factor_A2):
     """Arrays of gemmi's atoms."""
+    position_A = np.array([atom.pos.tolist() for atom in atoms])
+    occupancy = np.array([atom.occ for atom in atoms])
+    if not np.isfinite(position_A).all() or not occupancy.sum() > 0:
+        found = "occupancies of 0 alone" if np.isfinite(position_A).all() else "positions that are no numbers"
+        raise InputError(f"{path}: found {found}, expected atoms that are somewhere; correct the file")
     elements = sorted({atom.element.name for atom in atoms})
     factors = {atom.element.name: atom.element.c4322 for atom in atoms}
     unknown = [name for name in elements if factors[name] is None]
@@ -92,10 +97,10 @@ def _atoms(path, atoms, b_factor_A2):
                          "scattering factors (H to Cf); name the elements in the file")  # fmt: skip
     b_factor = np.array([atom.b_iso for atom in atoms]) if b_factor_A2 is None else np.full(len(atoms), float(b_factor_A2))
     return Atoms(
-        np.array([atom.pos.tolist() for atom in atoms]),
+        position_A,
         np.searchsorted(elements, [atom.element.name for atom in atoms]),
         np.maximum(b_factor, 0.0),
-        np.array([atom.occ for atom in atoms]),
+        occupancy,
         np.array([factors[name].a for name in elements]),
         np.array([factors[name].b for name in elements]),
     )

@@ -52,6 +52,7 @@ def packages() -> Iterator[Line]:
             yield name, version(name), ""
         except PackageNotFoundError:
             yield name, "not found", f"pip install {name}"
+    yield "gemmi", *(_optional("gemmi", "simulation from PDB and mmCIF files: pip install 'vitreous[models]'"))
     yield "pyfftw", *(_optional("pyfftw", "faster Fourier transforms of micrographs: pip install 'vitreous[fftw]'"))
 
 
