@@ -138,6 +138,8 @@ def test_states_are_mixed_in_their_shares(tmp_path):
         o=str(tmp_path / "p"), i=str(tmp_path / "states.star"), n=40, box=48, angpix=PIXEL_A, verb=0
     ))  # fmt: skip
     assert set(read_star(particles.truth_file)["particles"]["rlnClassNumber"]) == {1, 2}
+    with pytest.raises(InputError, match="--views 3: found with 2 states"):
+        simulate.run(Options.from_keywords(o=str(tmp_path / "v"), i=str(tmp_path / "states.star"), views=3, verb=0))
 
 
 def test_picks_are_where_the_truth_is(tmp_path, monkeypatch):

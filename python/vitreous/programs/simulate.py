@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vitreous.engine import simulate as engine
+from vitreous.errors import InputError
 from vitreous.io.mrc import StackWriter, read_mrc, write_mrc
 from vitreous.io.star import write_star
 from vitreous.job.job import Job
@@ -21,8 +22,8 @@ from vitreous.programs.map_files import open_map_job
 from vitreous.programs.simulate_micrographs import MicrographSet
 from vitreous.programs.simulate_options import Options
 from vitreous.programs.simulate_sources import check_fits, memory_parts, read_sources, write_truth_maps
-from vitreous.programs.simulate_tables import defocus_range, optics_columns, particle_columns, truth_columns
-from vitreous.report.simulate import particle_cards, simulate_report
+from vitreous.programs.simulate_tables import optics_columns, particle_columns, report_facts, truth_columns
+from vitreous.report.simulate import Summary, particle_cards, simulate_report
 
 __all__ = ["MicrographSet", "Options", "Result", "run"]
 
@@ -50,19 +51,21 @@ def run(options: Options, be: Any = None, comm: Any = None) -> Result | Microgra
     began = time.monotonic()
     with open_map_job(options, os.path.join(options.output, "run")) as job:
         make = simulate_micrographs.make if options.micrographs else make_particles
-        result, facts, cards = make(options, job)
+        result, summary = make(options, job)
         maps = [read_mrc(path)[0] for path in result.maps]
         rows = made_with(options, time.monotonic() - began, ("memory", human(peak_bytes()), "", ""))
-        job.write_report(simulate_report(facts[0], facts[1:], cards, maps, rows))
+        job.write_report(simulate_report(summary, maps, rows))
         return result
 
 
-def make_particles(options: Options, job: Job) -> tuple[Result, list, list[str]]:
-    """Stacks, their table, and the truth; the last two are for the report: what and facts, cards."""
+def make_particles(options: Options, job: Job) -> tuple[Result, Summary]:
+    """Stacks, their table, and the truth."""
     recipe = options.recipe()
     recipe.check()
     source, shares = read_sources(options, recipe.diameter_A)
     recipe = options.recipe(shares=shares)
+    if options.views and len(shares) > 1:
+        raise InputError(f"--views {options.views}: found with {len(shares)} states, expected one; leave --views out")
     check_fits(source, recipe)
     job.tell_memory(memory_parts(source, batch_size(recipe.box), recipe.box), "give a smaller --box")
     truth = engine.draw_truth(recipe)
@@ -78,9 +81,8 @@ def make_particles(options: Options, job: Job) -> tuple[Result, list, list[str]]
     write_star(truth_file, {"optics": optics_columns(recipe), "particles": columns | truth_columns(truth, recipe)})
     write_star(particles, {"optics": optics_columns(recipe), "particles": columns})
     job.progress.line(f" {recipe.n} particles: {particles}; their truth: {truth_file}")
-    facts = [f"{recipe.n:,} particles of {recipe.box} px, {recipe.pixel_size_A:g} Å per pixel", ("particles", recipe.n),
-             ("signal over noise", recipe.snr), ("defocus, Å", defocus_range(truth)), ("states", len(maps))]  # fmt: skip
-    return Result(particles, truth_file, maps, truth, recipe, source, gain), facts, particle_cards(first)
+    what = f"{recipe.n:,} particles of {recipe.box} px, {recipe.pixel_size_A:g} Å per pixel"
+    return Result(particles, truth_file, maps, truth, recipe, source, gain), Summary(what, report_facts(recipe.n, truth, recipe), particle_cards(first))
 
 
 def nominal_views(source, recipe: engine.Recipe) -> np.ndarray:

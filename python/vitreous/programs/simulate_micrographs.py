@@ -20,15 +20,15 @@ from vitreous.programs.simulate_options import PHANTOM_A, Options
 from vitreous.programs.simulate_sources import check_fits, memory_parts, read_sources, write_truth_maps
 from vitreous.programs.simulate_tables import (
     ctf_columns,
-    defocus_range,
     micrograph_columns,
     micrograph_optics_columns,
+    report_facts,
     truth_columns,
 )
 from vitreous.report.autopick import Shown, binned
-from vitreous.report.simulate import micrograph_cards
+from vitreous.report.simulate import Summary, micrograph_cards
 
-SHOWN = 4  # micrographs of the report
+SHOWN, CARD_REM = 4, 24  # micrographs of the report, and their width
 BYTES_PER_PIXEL = 30  # of a micrograph with its margins: two transforms, three fields and what the ice lets through
 
 
@@ -54,8 +54,8 @@ class MicrographSet:
     scene: Scene
 
 
-def make(options: Options, job: Job) -> tuple[MicrographSet, list, list[str]]:
-    """Micrographs one after the other, then the tables; the last two are for the report: what and facts, cards."""
+def make(options: Options, job: Job) -> tuple[MicrographSet, Summary]:
+    """Micrographs one after the other, then the tables."""
     source, shares = read_sources(options, options.particle_diameter or PHANTOM_A)
     recipe = options.recipe(max(state.diameter_A for state in engine.states(source)), shares)
     scene = options.scene(recipe.diameter_A)
@@ -84,9 +84,8 @@ def make(options: Options, job: Job) -> tuple[MicrographSet, list, list[str]]:
     n = sum(map(count, poses))
     job.progress.line(f" {len(names)} micrographs with {n} particles: {tables[0]}; their truth: {tables[1]}")
     size = " x ".join(map(str, scene.shape[::-1]))
-    facts = [f"{len(names)} micrographs of {size} px, {recipe.pixel_size_A:g} Å per pixel", ("particles", n),
-             ("signal over noise", recipe.snr), ("defocus, Å", defocus_range(whole)), ("states", len(maps))]  # fmt: skip
-    return MicrographSet(*tables, maps, n, recipe, scene), facts, micrograph_cards(shown)
+    what = f"{len(names)} micrographs of {size} px, {recipe.pixel_size_A:g} Å per pixel"
+    return MicrographSet(*tables, maps, n, recipe, scene), Summary(what, report_facts(n, whole, recipe), micrograph_cards(shown), CARD_REM)
 
 
 def job_bar(job: Job, items: list) -> Iterator:
@@ -138,4 +137,4 @@ def shown_of(name: str, made: Micrograph, recipe: engine.Recipe) -> Shown:
 def columns_of(made: Micrograph, recipe: engine.Recipe) -> dict[str, Any]:
     """The particles of a micrograph: their pixels, poses and state. Without a CTF, at which relion_preprocess fails."""
     coordinates = {f"rlnCoordinate{axis}": made.place_px[:, i].astype(float) for i, axis in enumerate("XY")}
-    return coordinates | truth_columns(made.truth, recipe)
+    return coordinates | truth_columns(made.truth, recipe) | {"rlnClassNumber": made.truth.state + 1}

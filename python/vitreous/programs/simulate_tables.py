@@ -84,7 +84,12 @@ def truth_columns(truth: engine.Truth, recipe: engine.Recipe) -> dict[str, np.nd
     return columns
 
 
-def defocus_range(truth: engine.Truth) -> str:
-    """Least and largest mean defocus in words."""
-    mean = (truth.defocus_u_A + truth.defocus_v_A) / 2
-    return f"{mean.min():.0f} to {mean.max():.0f}"
+def report_facts(n_particles: int, truth: engine.Truth, recipe: engine.Recipe) -> list[tuple[str, Any]]:
+    """What the report tells first; ``truth`` has the defoci."""
+    mean_A = (truth.defocus_u_A + truth.defocus_v_A) / 2
+    return [
+        ("particles", n_particles),
+        ("states", len(recipe.shares)),
+        ("signal over noise", recipe.snr),
+        ("defocus, Å", f"{mean_A.min():.0f} to {mean_A.max():.0f}"),
+    ]

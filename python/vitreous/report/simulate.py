@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,27 +15,36 @@ from vitreous.report.page import Page, card, image_tag
 MOST_SECTIONS = 4  # states whose sections are shown
 
 
-def simulate_report(
-    what: str,
-    facts: Sequence[tuple[str, Any]],
-    cards: Sequence[str],
-    maps: Sequence[np.ndarray],
-    options: Iterable[Sequence[Any]],
-) -> str:
+@dataclass(frozen=True)
+class Summary:
+    """What was made.
+
+    Attributes
+    ----------
+    what : e.g. "10 micrographs"
+    facts : (what, value) for the top
+    cards : from ``particle_cards`` or ``micrograph_cards``
+    card_rem : least width of a card
+    """
+
+    what: str
+    facts: Sequence[tuple[str, Any]]
+    cards: Sequence[str]
+    card_rem: float = 0
+
+
+def simulate_report(made: Summary, maps: Sequence[np.ndarray], options: Iterable[Sequence[Any]]) -> str:
     """The page as HTML text.
 
     Parameters
     ----------
-    what : was made, e.g. "10 micrographs"
-    facts : (what, value) for the top
-    cards : from ``particle_cards`` or ``micrograph_cards``
     maps : the true map of each state
     options : (name, value, unit, who chose it)
     """
-    page = Page("Simulation", what)
-    page.facts(facts)
+    page = Page("Simulation", made.what)
+    page.facts(made.facts)
     page.section("The first ones")
-    page.gallery(cards, min_rem=24 if cards and cards[0].find("<svg") >= 0 else 0)
+    page.gallery(made.cards, min_rem=made.card_rem)
     page.section("The truth", "Central sections of what is shown; white is dense.")
     for i, volume in enumerate(maps[:MOST_SECTIONS], 1):
         page.gallery(section_cards(volume, "map" if len(maps) == 1 else f"state {i}"), min_rem=11)
