@@ -82,7 +82,8 @@ def make_particles(options: Options, job: Job) -> tuple[Result, Summary]:
     write_star(particles, {"optics": optics_columns(recipe), "particles": columns})
     job.progress.line(f" {recipe.n} particles: {particles}; their truth: {truth_file}")
     what = f"{recipe.n:,} particles of {recipe.box} px, {recipe.pixel_size_A:g} Å per pixel"
-    return Result(particles, truth_file, maps, truth, recipe, source, gain), Summary(what, report_facts(recipe.n, truth, recipe), particle_cards(first))
+    summary = Summary(what, report_facts(recipe.n, truth, recipe), particle_cards(first))
+    return Result(particles, truth_file, maps, truth, recipe, source, gain), summary
 
 
 def nominal_views(source, recipe: engine.Recipe) -> np.ndarray:
