@@ -47,6 +47,11 @@ def test_a_share_of_the_particles_overlaps(overlaps):
     assert nearest_A(places).min() > 0 or n_overlapping == 0
 
 
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+def test_few_particles_find_a_place(n):
+    assert len(place(n, replace(SCENE, overlaps=0.9), CLEAR, generator())) == n
+
+
 def test_particles_stand_clear_of_carbon_and_contaminants():
     scene = replace(SCENE, carbon=1.0, contaminants=3.0, gradient=0.0)
     n_objects = 0

@@ -134,7 +134,7 @@ def place(n: int, scene: Scene, around: Surroundings, rng: np.random.Generator) 
     """
     free = is_free(rng.random((N_PROBES, 2)) * scene.size_A, scene, around).mean()
     n = int(np.rint(n * free))
-    n_overlapping = int(np.rint(scene.overlaps * n)) if n > 1 else 0
+    n_overlapping = min(int(np.rint(scene.overlaps * n)), max(n - 1, 0))
     n_apart = n - n_overlapping
     places = np.empty((n, 2))
     n_placed = n_trials = 0

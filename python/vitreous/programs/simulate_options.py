@@ -66,7 +66,7 @@ class Options(ProgramOptions):
     )
     particle_diameter: float | None = option(
         None, "diameter of the circle, and of the built-in molecule", group="basic", unit="A",
-        unset="0.7 of the box; in micrographs that of the molecule", gt=0,
+        unset="0.7 of the box; in micrographs that of the molecule, or 0.7 of a map's side", gt=0,
     )  # fmt: skip
     size: int = option(4096, "width of the micrographs", group="basic", unit="px", ge=128, le=32768)
     size_y: int | None = option(None, "their height", group="basic", unit="px", unset="--size", ge=128, le=32768)
