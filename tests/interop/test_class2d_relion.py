@@ -51,7 +51,7 @@ def project(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         simulate.run(simulate.Options.from_keywords(
-            o="sim", n=150, box=32, angpix=6.0, snr=0.5, views=3, verb=0, shift_std=4.0, seed=1
+            o="sim", n=150, box=32, angpix=6.0, snr=0.5, views=3, verb=0, shift_std=4.0, seed=2
         ))  # fmt: skip
         for name in ("ours", "relion", "mixed"):
             (folder / name).mkdir()

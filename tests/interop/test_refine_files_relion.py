@@ -192,7 +192,7 @@ def symmetric(project, request):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         simulate.run(simulate.Options.from_keywords(
-            o=folder, map=f"{group}.mrc", map_angpix=1.0, angpix=1.0, n=N, box=BOX, snr=0.5, verb=0, shift_std=0.5,
+            o=folder, i=f"{group}.mrc", map_angpix=1.0, angpix=1.0, n=N, box=BOX, snr=0.5, verb=0, shift_std=0.5,
             seed=1, particles_per_micrograph=N
         ))  # fmt: skip
     relion(f"relion_reconstruct --i {folder}/particles_truth.star --o {folder}/truth.mrc --ctf --sym {group}", project)

