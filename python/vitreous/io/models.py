@@ -13,6 +13,7 @@ from vitreous.io.mrc import decompressor
 from vitreous.model.atoms import Atoms
 
 MODEL_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
+EXPECTED = "expected a PDB or mmCIF file"
 COMPRESSED = (".gz", ".xz", ".bz2")
 
 
@@ -33,8 +34,9 @@ def read_model(path, assembly: str | None = None, b_factor_A2: float | None = No
 
     Raises  InputError: no such file, no atoms, no such assembly, an element without scattering factors, no gemmi.
     """
+    data = _read(path)
     gemmi = _gemmi(path)
-    structure = _structure(gemmi, path)
+    structure = _structure(gemmi, path, data)
     if assembly is not None:
         names = [found.name for found in structure.assemblies]
         if assembly not in names:
@@ -61,8 +63,7 @@ def _gemmi(path):
     return gemmi
 
 
-def _structure(gemmi, path):
-    expected = "expected a PDB or mmCIF file"
+def _read(path) -> bytes:
     try:
         data = Path(path).read_bytes()
         opener = decompressor(data[:8])
@@ -71,13 +72,17 @@ def _structure(gemmi, path):
                 data = file.read()
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read ({reason}), {expected}; check the name and the file") from error
+        raise InputError(f"{path}: cannot be read ({reason}), {EXPECTED}; check the name and the file") from error
+    return data
+
+
+def _structure(gemmi, path, data):
     try:
         structure = gemmi.read_structure_string(data, format=gemmi.CoorFormat.Detect)
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: cannot be understood ({error}), {expected}; get the file again") from error
+        raise InputError(f"{path}: cannot be understood ({error}), {EXPECTED}; get the file again") from error
     if not len(structure):
-        raise InputError(f"{path}: found no atoms, {expected}; give another file")
+        raise InputError(f"{path}: found no atoms, {EXPECTED}; give another file")
     structure.setup_entities()
     return structure
 
