@@ -252,7 +252,7 @@ def test_select_takes_the_command_of_relion_display(here):
         (f"{MODEL} --classes 3 --select rlnMaxValueProbDistribution --minval 2", "no particles are left"),
         (f"{MODEL} --classes 1 --minval 2", "--minval: found without --select"),
         (f"{MODEL} --classes 1 --nr_split 2", "found without --split"),
-        (f"{MODEL} --auto_select", "give --min_score"),
+        (f"{MODEL} --select_min_nr_particles 9", "found without a score"),
         (f"{MODEL} --selection short.star", "expected 4, one for each of the classes"),
         (f"{DATA} --mics none.txt", "none of its 1 micrographs is in"),
         ("--i plain.star --o Select/job009/", "found no criterion"),

@@ -24,6 +24,7 @@ from vitreous.programs import star_handler_operations as operations
 from vitreous.programs.map_files import open_map_job
 from vitreous.programs.option_text import value_rows
 from vitreous.programs.select_options import Options
+from vitreous.programs.select_scores import scored, write_ranked
 from vitreous.programs.star_handler_images import discard_on_stats
 from vitreous.report.select import select_report
 
@@ -31,6 +32,7 @@ __all__ = ["Options", "Result", "run"]
 
 MICROGRAPH_TABLES = ("micrographs", "movies")
 WITH_SELECT = ("minval", "maxval")
+WITH_SCORE = ("select_min_nr_particles", "select_min_nr_classes")
 CLASS_OPTIONS = (*by_class.CRITERIA, "recenter", "max_nr_parts_per_class", "sort")
 ROW_OPTIONS = ("select", "select_by_str", "mics", "discard_on_stats", "remove_duplicates", "split", "regroup")
 
@@ -46,6 +48,7 @@ class Result:
     files : what was written, in order
     steps : (what was done, rows left) in order
     chosen : (n_classes,) bool, None where no class was chosen
+    scores : of the classes, with --auto_select
     """
 
     kind: str
@@ -54,6 +57,7 @@ class Result:
     files: list[Path] = field(default_factory=list)
     steps: list[tuple[str, int]] = field(default_factory=list)
     chosen: np.ndarray | None = None
+    scores: Any = None
     run: Any = None
     centres_px: np.ndarray | None = None
 
@@ -91,6 +95,9 @@ def check(options: Options) -> Path:
             f"--o {options.output}: found the name of a file, expected a folder; give --fn_parts "
             f"{options.output} for the particles"
         )
+    for name in WITH_SCORE:
+        if options.is_given(name) and not options.auto_select and options.min_score is None:
+            raise InputError(f"--{name}: found without a score, expected with one; add --auto_select")
     for name in WITH_SELECT:
         if options.is_given(name) and options.select is None:
             raise InputError(f"--{name}: found without --select, expected with it; give --select and a label")
@@ -160,11 +167,16 @@ def only_numbers(options: Options, folder: Path, job: Job, path: str) -> Result:
 
 def take_classes(options: Options, found: by_class.Classification, folder: Path, result: Result) -> StarTables:
     """The particles of the chosen classes; writes class_averages.star and backup_selection.star."""
+    if options.auto_select:
+        found, result.scores = scored(found, options.star)
+        result.run = found
+        result.files += write_ranked(found, folder / options.fn_root, options.star)
     chosen = by_class.choose(options, found, folder / "backup_selection.star")
     result.chosen = chosen
     if not chosen.any():
+        best = f" (the best score is {result.scores.score.max():.2f})" if options.auto_select else ""
         raise InputError(
-            f"{found.model}: no class is chosen, expected at least one of {found.n_classes}; widen the criteria"
+            f"{found.model}: no class is chosen{best}, expected at least one of {found.n_classes}; widen the criteria"
         )
     if by_class.is_2d(found):
         path = Path(options.fn_imgs or folder / "class_averages.star")
@@ -251,7 +263,7 @@ def chosen_micrographs(options: Options, tables: StarTables) -> np.ndarray:
 
 def result_is_rows(options: Options) -> bool:
     """Whether --invert_selection is about micrographs, as no class is chosen."""
-    return not any(getattr(options, name) is not None for name in by_class.CRITERIA)
+    return not any(getattr(options, name) not in (None, False) for name in by_class.CRITERIA)
 
 
 def micrograph_names(path: str) -> list[str]:
@@ -301,7 +313,7 @@ def write_report(options: Options, result: Result, folder: Path, seconds: float)
     rows = [row[1:] for row in value_rows(options) if row[2] is not None]
     rows += [("version", __version__, "", ""), ("time", f"{seconds:.1f}", "s", "")]
     html = select_report(
-        result.kind, result.n_before, result.steps, rows, images, numbers, counts, result.chosen, pixel_A
+        result.kind, result.n_before, result.steps, rows, images, numbers, counts, result.chosen, pixel_A, result.scores
     )
     with atomic_write(folder / "report.html") as file:
         file.write(html.encode())

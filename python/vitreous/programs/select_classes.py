@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vitreous.engine import select
+from vitreous.engine import class_score, select
 from vitreous.errors import InputError
 from vitreous.io.mrc import StackReader, write_mrc
 from vitreous.io.star import Block, StarFile, read_star, write_star
@@ -18,7 +18,10 @@ from vitreous.programs.select_options import Options
 
 MODEL_ENDINGS = ("_half1_model.star", "_half2_model.star", "_model.star")
 MODEL_BLOCKS = ("optimiser_general", "model_general", "model_classes", "model_groups")
-CRITERIA = ("classes", "min_class_share", "min_class_parts", "max_class_resolution", "best_classes", "min_score")
+CRITERIA = (
+    "classes", "min_class_share", "min_class_parts", "max_class_resolution", "best_classes", "min_score", "auto_select"
+)  # fmt: skip
+DEFAULT_SCORE = 0.5  # of --auto_select, as of relion_class_ranker
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def numbers_of(text: str, flag: str, largest: int, what: str) -> list[int]:
 
 def choose(options: Options, run: Classification, backup: Path) -> np.ndarray:
     """Which classes are selected, (n_classes,) bool."""
-    given = [name for name in CRITERIA if getattr(options, name) is not None]
+    given = [name for name in CRITERIA if getattr(options, name) not in (None, False)]
     chosen = np.ones(run.n_classes, bool)
     if options.selection is not None or not given:
         if options.selection is None and not backup.exists():
@@ -148,8 +151,12 @@ def choose(options: Options, run: Classification, backup: Path) -> np.ndarray:
     if options.max_class_resolution is not None:
         resolution = run.column("rlnEstimatedResolution", "--max_class_resolution")
         chosen &= (resolution > 0) & (resolution <= options.max_class_resolution)
-    if options.min_score is not None:
-        chosen &= run.column("rlnClassScore", "--min_score") >= options.min_score
+    if options.min_score is not None or options.auto_select:
+        chosen &= class_score.choose(
+            run.column("rlnClassScore", "--min_score"), run.n_particles,
+            DEFAULT_SCORE if options.min_score is None else options.min_score,
+            options.select_min_nr_particles or 0, options.select_min_nr_classes or 0,
+        )  # fmt: skip
     if options.best_classes is not None:
         order = np.argsort(np.where(chosen, -run.n_particles, 1), kind="stable")
         best = np.zeros(run.n_classes, bool)

@@ -19,17 +19,12 @@ class Options(ProgramOptions):
         "vitreous select --i Class2D/job008/run_it025_model.star --o Select/job009/ --classes 1,4,7-12 --recenter",
         "vitreous select --i Class2D/job008/run_it025_optimiser.star --o Select/job009/ --max_class_resolution 12 "
         "--min_class_share 0.01",
+        "vitreous select --i Class2D/job008/run_it025_optimiser.star --o Select/job009/ --auto_select --min_score 0.5",
         "vitreous select --i CtfFind/job003/micrographs_ctf.star --o Select/job005/ --select rlnCtfMaxResolution "
         "--maxval 6",
         "vitreous select --i Extract/job007/particles.star --o Select/job010/ --split --size_split 10000 "
         "--random_order",
     )
-    REFUSED: ClassVar[dict[str, str]] = {
-        "auto_select": "give --min_score with a model.star that has rlnClassScore, or choose by --max_class_resolution "
-        "and --min_class_share",
-        "do_granularity_features": "choose by --max_class_resolution and --min_class_share",
-    }
-
     star: str | None = again(
         StarHandler, "star", "_model.star or _optimiser.star of a classification, or a STAR file of particles or micrographs"
     )
@@ -75,9 +70,20 @@ class Options(ProgramOptions):
     best_classes: int | None = option(
         None, "of the classes that are left, choose this many with most particles", group="basic", unset="off", ge=1
     )
+    auto_select: bool = option(False, "score the class averages, and choose those of --min_score", group="basic")
     min_score: float | None = option(
-        None, "choose classes whose rlnClassScore is at least this", group="basic", unset="off", ge=0
-    )
+        None, "choose classes whose rlnClassScore is at least this: that of the file, or with --auto_select our own",
+        group="basic", unset="0.5 with --auto_select, else off", ge=0,
+    )  # fmt: skip
+    select_min_nr_particles: int | None = option(
+        None, "with a score: choose further classes, best first, until there are this many particles", group="basic",
+        unset="off", ge=1,
+    )  # fmt: skip
+    select_min_nr_classes: int | None = option(
+        None, "with a score: choose further classes, best first, until there are this many", group="basic",
+        unset="off", ge=1,
+    )  # fmt: skip
+    fn_root: str = option("rank", "with --auto_select: start of the names of the scored model's files", group="output")
     invert_selection: bool = option(False, "take the classes or micrographs that were not chosen", group="basic")
     selection: str | None = option(
         None, "file with rlnSelected for every class or micrograph, in the order of the input", group="basic",
@@ -116,5 +122,8 @@ class Options(ProgramOptions):
     random_seed: int | None = again(StarHandler, "random_seed")
     nr_split: int | None = again(StarHandler, "nr_split")
     size_split: int | None = again(StarHandler, "size_split")
+    do_granularity_features: bool = option(
+        False, "relion_class_ranker's", group="expert", no_effect="the score needs no network"
+    )
     gui: bool = option(False, "relion_display's", group="expert", no_effect="the choice is made by options")
     allow_save: bool = option(False, "relion_display's", group="expert", no_effect="results are always written")
