@@ -46,6 +46,7 @@ PROGRAMS = {
     "class3d": ("vitreous.programs.class3d", "3D classification of particle images"),
     "initial-model": ("vitreous.programs.initial_model", "3D initial models from particle images alone"),
     "refine3d": ("vitreous.programs.refine3d", "3D refinement of one map from two independent half-sets"),
+    "report": ("vitreous.programs.report", "all jobs of a project folder: how they ended, what they cost and found"),
     "demo": ("vitreous.programs.demo", "a run on self-made data, compared with the truth"),
     "doctor": ("vitreous.programs.doctor", "what this installation and machine can do, and how to get what is missing"),
 }

@@ -68,9 +68,10 @@ class Job:
         # Rank 0 alone looks, and takes the others with it: they might see the request an iteration earlier or later.
         self._abort_file = Path(pipeline_control) / ABORT_REQUEST if pipeline_control and rank == 0 else None
         self._record, self._start, self._began = record, start or {}, math.inf
+        self._cpu_began_s = 0.0
 
     def __enter__(self) -> Job:
-        self._began = time.time()
+        self._began, self._cpu_began_s = time.time(), time.process_time()
         if self.rank != 0:
             return self
         self.dir.make()
@@ -153,7 +154,9 @@ class Job:
         elif error is not None:
             status = "failed"
         text = {} if error is None else {"error": f"{type(error).__name__}: {error}"}
-        self.log.event("end", status=status, peak_memory_bytes=memory.peak_bytes(), **text)
+        cpu_s = round(time.process_time() - self._cpu_began_s, 2)
+        cost = {"cpu_s": cpu_s, "peak_memory_bytes": memory.peak_bytes()}  # of this process
+        self.log.event("end", status=status, **cost, **text)
         if status in ("aborted", "interrupted") and self.rank == 0:
             again = self.how_to_continue()
             todo = f"to go on: {again}" if again else "no iteration is complete: start again"

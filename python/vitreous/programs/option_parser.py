@@ -30,6 +30,9 @@ def parse(program: type[Options], words: Sequence[str]) -> Options:
     previous = ""
     while rest:
         word = rest.pop(0)
+        if program.POSITIONAL and program.POSITIONAL not in values and not is_flag(word):
+            values[program.POSITIONAL] = word
+            continue
         if not re.match(r"--[A-Za-z_]", word):
             raise InputError(_stray(program, word, previous))
         flag, equals, value = word[2:].partition("=")

@@ -125,6 +125,7 @@ class ProgramOptions(BaseModel):
     PROGRAM: ClassVar[str] = ""
     SUMMARY: ClassVar[str] = ""
     EXAMPLES: ClassVar[tuple[str, ...]] = ()
+    POSITIONAL: ClassVar[str] = ""  # the flag whose value may stand alone, as in: vitreous report FOLDER
     SHARED: ClassVar[bool] = False  # whether the processes of mpirun share its work
     REFUSED: ClassVar[Mapping[str, str]] = {}  # flag -> what to do instead: options that other programs have
     _origin: dict[str, str] = PrivateAttr(default_factory=dict)

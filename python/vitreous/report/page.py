@@ -47,6 +47,7 @@ table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabu
 th { text-align: left; font-weight: 600; }
 th, td { padding: .22rem .9rem .22rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; } td.n, th.n { text-align: right; } tr.chosen td { font-weight: 600; }
+td a { color: var(--accent); } td.n { white-space: nowrap; }
 .warning { border-left: 4px solid #d98c1f; background: #fdf6ea; padding: .5rem .8rem; margin: .8rem 0; }
 details { margin: .5rem 0; } summary { cursor: pointer; color: var(--accent); }
 @media print { body { max-width: none; padding: 0; font-size: 11px; } nav { display: none; }
@@ -135,6 +136,20 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, (int, np.integer)) else str(value)
 
 
+class Markup(str):
+    """Text of a table cell that is HTML already."""
+
+
+def link(text: str, href: str) -> Markup:
+    """A link, for a table cell."""
+    return Markup(f'<a href="{escape(href, quote=True)}">{escape(text)}</a>')
+
+
+def cell_html(value: Any) -> str:
+    """A table cell as HTML."""
+    return value if isinstance(value, Markup) else escape(number(value))
+
+
 def _is_number(cell: Any) -> bool:
     """Whether a cell belongs on the right: a number, written or not, or the dash of a missing one."""
     if isinstance(cell, (bool, np.bool_)):
@@ -180,7 +195,7 @@ class Page:
         kind = [' class="n"' if n else "" for n in numeric]
         lines = ["<tr>" + "".join(f"<th{k}>{escape(h)}</th>" for h, k in zip(head, kind)) + "</tr>"]
         for i, row in enumerate(rows):
-            cells = "".join(f"<td{k}>{escape(number(c))}</td>" for c, k in zip(row, kind))
+            cells = "".join(f"<td{k}>{cell_html(c)}</td>" for c, k in zip(row, kind))
             lines.append(f"<tr{' class=chosen' if i < len(chosen) and chosen[i] else ''}>{cells}</tr>")
         table = f'<div class="scroll"><table>{"".join(lines)}</table></div>'
         self._parts.append(f"<details><summary>{escape(fold)}</summary>{table}</details>" if fold else table)
