@@ -45,6 +45,7 @@ def test_doctor_tells_how_to_get_mpi(monkeypatch):
     monkeypatch.setattr(doctor, "version", lambda name: (_ for _ in ()).throw(doctor.PackageNotFoundError(name)))
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     monkeypatch.setattr(doctor.sys, "executable", "/none/python")
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     (_, found, todo), (_, launcher, get) = doctor.mpi()
     assert found == launcher == "not found (optional)" and "pip install 'vitreous[mpi]'" in todo and "mpich" in get
 
@@ -60,3 +61,39 @@ def test_doctor_tells_how_to_get_mpi(monkeypatch):
 def test_doctor_names_the_launcher(monkeypatch, says, name):
     monkeypatch.setattr(doctor, "_output", lambda command: says)
     assert doctor._launcher("mpirun") == name
+
+
+@pytest.mark.parametrize(
+    ("says", "found", "todo"),
+    [
+        ("joined 2\njoined 2", "joined by mpirun", False),
+        ("joined 1\njoined 1", "not joined by mpirun (joined 1)", True),
+        ("", "not joined by mpirun", True),
+    ],
+)
+def test_doctor_starts_two_processes(monkeypatch, says, found, todo):
+    monkeypatch.setattr(doctor, "_output", lambda command, environment: says)
+    what, told, advice = doctor.joined("mpirun")
+    assert (what, told, bool(advice)) == ("two processes", found, todo)
+
+
+def test_doctor_starts_processes_outside_of_its_own_launcher(monkeypatch):
+    seen = {}
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
+    monkeypatch.setenv("PMI_SIZE", "3")
+    monkeypatch.setattr(doctor, "_output", lambda command, environment: seen.update(environment) or "")
+    doctor.joined("mpirun")
+    assert "OMPI_COMM_WORLD_SIZE" not in seen and "PMI_SIZE" not in seen and "PATH" in seen
+
+
+def test_doctor_says_when_other_work_shares_the_cores():
+    assert doctor.load(1.0, 2)[2] == "" and "other work" in doctor.load(3.0, 2)[2]
+
+
+@pytest.mark.parametrize(
+    ("says", "todo"), [("NVIDIA H200", False), ("no CUDA device: no driver", True), ("", True)]
+)
+def test_doctor_tries_the_cuda_module(monkeypatch, says, todo):
+    monkeypatch.setattr(doctor, "_output", lambda command: says)
+    found, advice = doctor.opened()
+    assert says in found and bool(advice) == todo

@@ -28,6 +28,11 @@ SLOW_GFLOPS = {"avx512": 58.0, "avx2": 30.0}
 WIDE_BLAS = ("SkylakeX", "Cooperlake", "Sapphirerapids")
 LOW_MEMORY, LOW_DISK = 4 << 30, 10 << 30
 
+# Two processes on any machine, and in a container where one is root; other launchers do not know these variables.
+OPEN_MPI = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1",
+}  # fmt: skip
+
 Line = tuple[str, str, str]  # what, found, what to do (empty = nothing)
 
 
@@ -53,7 +58,6 @@ def packages() -> Iterator[Line]:
         except PackageNotFoundError:
             yield name, "not found", f"pip install {name}"
     yield "gemmi", *(_optional("gemmi", "simulation from PDB and mmCIF files: pip install 'vitreous[models]'"))
-    yield "pyfftw", *(_optional("pyfftw", "faster Fourier transforms of micrographs: pip install 'vitreous[fftw]'"))
 
 
 def _optional(package: str, todo: str) -> tuple[str, str]:
@@ -88,6 +92,13 @@ def kernels(be: Any) -> Iterator[Line]:
     slow = one < SLOW_GFLOPS["avx512" if wide else "avx2"]
     todo = "this is slow: look for other work on this machine (top), and for a limit on its clock" if slow else ""
     yield "matrix product", f"{one:.0f} GFLOP/s on one core, {together:.0f} on {be.n_threads}, float32", todo
+    yield load(os.getloadavg()[1], os.cpu_count() or 1)
+
+
+def load(others: float, n_cores: int) -> Line:
+    """How busy the machine has been in the last five minutes; ``others`` is the mean number of waiting threads."""
+    todo = "other work shares these cores: runs take longer than their forecast" if others > 1.25 * n_cores else ""
+    return "load", f"{others:.1f} threads on {n_cores} cores in the last 5 minutes", todo
 
 
 def gemm_rates(n_threads: int, n: int = 1536) -> tuple[float, float]:
@@ -128,23 +139,31 @@ def _seconds(call: Any) -> float:
 
 
 def fft(n_threads: int) -> Iterator[Line]:
-    """Time of Fourier transforms at the size of particles and of micrographs."""
+    """Time of Fourier transforms at the sizes of particles and of a micrograph."""
     rng = np.random.default_rng(0)
-    for n, box in ((256, 64), (16, 512)):
+    for n, box in ((256, 64), (16, 512), (1, 4096)):
         images = rng.random((n, box, box), np.float32)
         seconds = min(_seconds(lambda x=images: scipy.fft.rfft2(x, workers=n_threads)) for _ in range(3))
         yield f"FFT {box} px", f"{1e3 * seconds / n:.3g} ms per image, {n_threads} threads (scipy.fft)", ""
 
 
 def cuda() -> Iterator[Line]:
-    """Whether there is a GPU and a module for it."""
-    module = find_spec("vitreous._cuda") is not None
+    """Whether there is a GPU, and a module that can use it."""
+    built = find_spec("vitreous._cuda") is not None
     smi, nvcc = shutil.which("nvidia-smi"), shutil.which("nvcc") or os.environ.get("CUDACXX")
-    gpus = _output([smi, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]) if smi else ""
+    gpus = _output([smi, "--query-gpu=name,memory.total,memory.free,driver_version", "--format=csv,noheader"]) if smi else ""
     yield "GPU", "; ".join(gpus.splitlines()) or "none found; the CPU is used", ""
-    build = "put nvcc on PATH (CUDA toolkit) and pip install vitreous again"
-    yield "CUDA module", "built" if module else "not built; the CPU is used", build if gpus and not module else ""
+    found, todo = opened() if built else ("not built; the CPU is used", "put nvcc on PATH (CUDA toolkit) and pip install vitreous again")
+    yield "CUDA module", found, todo if gpus else ""
     yield "CUDA compiler", nvcc or "not found", ""
+
+
+def opened() -> tuple[str, str]:
+    """Whether the CUDA module opens a GPU, tried in a process of its own, and what to do where it does not."""
+    code = "from vitreous import backend\ntry:\n  print(backend.cuda().lib.device_name())\nexcept RuntimeError as e:\n  print(e)"
+    found = _output([sys.executable, "-c", code]) or "the module ends its process"
+    fails = "no CUDA" in found or "ends its process" in found
+    return f"built: {found}", "see nvidia-smi for the driver, and CUDA_VISIBLE_DEVICES" if fails else ""
 
 
 def mpi() -> Iterator[Line]:
@@ -154,6 +173,21 @@ def mpi() -> Iterator[Line]:
     names = [f"{path} ({_launcher(str(path))})" for path in found if Path(path).is_file()]
     todo = "" if names else "with mpi4py: pip install mpich, or the MPI of this machine (module load, apt install mpich)"
     yield "launcher", "; ".join(names) or "not found (optional)", todo
+    if names and find_spec("mpi4py") is not None:
+        for path in found:
+            if Path(path).is_file():
+                yield joined(str(path))
+
+
+def joined(path: str) -> Line:
+    """Whether a launcher's processes find each other, by starting two."""
+    code = "from vitreous.comm import launched; print('joined', launched().size)"
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMI", "SLURM_"))}
+    text = _output([path, "-n", "2", sys.executable, "-c", code], own | OPEN_MPI)
+    if text.split() == ["joined", "2"] * 2:
+        return "two processes", f"joined by {path}", ""
+    todo = "see docs/several-processes.md: mpi4py and the launcher must be of one MPI library"
+    return "two processes", f"not joined by {path}" + (f" ({text.splitlines()[-1]})" if text else ""), todo
 
 
 def _launcher(path: str) -> str:
@@ -163,9 +197,9 @@ def _launcher(path: str) -> str:
     return f"MPICH {version_}" if version_ else lines[0].replace("mpirun (", "").replace(")", "") if lines else "does not run"
 
 
-def _output(command: list[str]) -> str:
+def _output(command: list[str], environment: dict[str, str] | None = None) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
