@@ -1,5 +1,7 @@
 """select --auto_select: particles stay and junk goes, and the files are those of RELION's class ranker."""
 
+import shutil
+
 import junk_case
 import numpy as np
 import pytest
@@ -64,6 +66,16 @@ def test_auto_select_writes_the_files_of_a_class_ranker(classified):
     page = (folder / "Select/report.html").read_text()
     best = int(np.argmax(score))
     assert f"{score[best]:.2f}" in page and "<tr class=chosen>" in page
+
+
+def test_auto_select_without_an_optimiser_scores_the_whole_box_and_says_so(classified, tmp_path, capsys):
+    folder, _ = classified
+    root = f"run_it{N_ITER:03d}"
+    for name in (f"{root}_model.star", f"{root}_data.star"):
+        shutil.copy(folder / "Class2D" / name, tmp_path / name)
+    result = select(folder, i=str(tmp_path / f"{root}_model.star"), o=str(tmp_path / "s"), verb=1)
+    assert "scores are of the whole box" in "".join(capsys.readouterr())
+    assert result.chosen.any() and not (tmp_path / "s/rank_optimiser.star").exists()
 
 
 def test_auto_select_takes_more_classes_when_told_so(classified):

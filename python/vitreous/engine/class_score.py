@@ -71,29 +71,29 @@ def look(images: np.ndarray, pixel_A: float, diameter_A: float) -> Looks:
     Returns
     -------
     Looks       of n_classes
+
+    Cost: one image at a time in float64, whatever the number of classes
     """
-    images = np.nan_to_num(np.asarray(images, np.float64), posinf=0.0, neginf=0.0)
     ny, nx = images.shape[1:]
     y, x = (np.arange(ny) - ny // 2)[:, None], np.arange(nx) - nx // 2
     radius_px = min(diameter_A / (2 * pixel_A), min(ny, nx) / 2 - 1)
     share = np.hypot(y, x) / radius_px
     circle = share <= 1
-    rim = circle & (share > RIM_RADIUS)
-    above = images - np.median(images[:, rim], axis=1)[:, None, None]
-    dark = np.sqrt(2 * np.mean(np.square(np.minimum(above[:, rim], 0)), axis=1))  # of half of the pixels
-    mass = np.where(circle, np.maximum(above, 0), 0)
-    total = mass.sum(axis=(1, 2))
-    moment_px = np.hypot((mass * x).sum(axis=(1, 2)), (mass * y).sum(axis=(1, 2)))
-    return Looks(
-        _ratio(above[:, share <= BODY_RADIUS].mean(axis=1), dark),
-        _ratio(radius_px * total, moment_px),
-        images[:, circle].std(axis=1),
-    )
+    rim, inner = circle & (share > RIM_RADIUS), share <= BODY_RADIUS
+    measures = np.zeros((len(images), 3))
+    for k, image in enumerate(images):
+        image = np.nan_to_num(np.asarray(image, np.float64), posinf=0.0, neginf=0.0)
+        above = image - np.median(image[rim])
+        dark = np.sqrt(2 * np.mean(np.square(np.minimum(above[rim], 0))))  # of half of the pixels
+        mass = np.where(circle, np.maximum(above, 0), 0)
+        moment_px = np.hypot((mass * x).sum(), (mass * y).sum())
+        measures[k] = _ratio(above[inner].mean(), dark), _ratio(radius_px * mass.sum(), moment_px), image[circle].std()
+    return Looks(*measures.T)
 
 
-def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _ratio(a: float, b: float) -> float:
     """a / b, infinite where b is 0 and a is not, 0 where both are."""
-    return np.where(b > 0, a / np.where(b > 0, b, 1), np.where(a > 0, np.inf, 0.0))
+    return a / b if b > 0 else np.inf if a > 0 else 0.0
 
 
 def part(limit: Limit, measure: np.ndarray) -> np.ndarray:

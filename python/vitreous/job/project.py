@@ -184,7 +184,7 @@ def tell(job: Found, events: list[dict[str, Any]], project: Path) -> None:
     job.cpu_s = sum(cpu) if len(cpu) == len(runs) else None
     job.peak_bytes = max((event["peak_memory_bytes"] for event in events if event.get("peak_memory_bytes")), default=None)
     job.result = next(filter(None, (result_of(event) for event in reversed(events))), "")
-    job.inputs = inputs_of(last, project)
+    job.inputs = next(filter(None, (inputs_of(run, project) for run in reversed(runs))), [])
     end = last[-1] if last[-1]["event"] == "end" else None
     job.status = str(end.get("status", "unknown")) if end else told or status_without_end(last[0])
     if end is None:
@@ -218,7 +218,7 @@ def status_without_end(start: Mapping[str, Any]) -> str:
 
 
 def inputs_of(run: list[dict[str, Any]], project: Path) -> list[str]:
-    """Files that the options of a run name, absolute; of a run that went on, those of the run before it."""
+    """Files that the options of a run name, absolute."""
     options: dict[str, Any] = {}
     for event in run:
         if event["event"] in ("start", "options") and isinstance(event.get("options"), dict):

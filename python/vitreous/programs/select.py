@@ -126,7 +126,7 @@ def select(options: Options, folder: Path, job: Job) -> Result:
         by_rows = any(getattr(options, name) not in (None, False) for name in ROW_OPTIONS)
         backup = folder / "backup_selection.star"
         if classes_wanted or options.selection or backup.exists() or not by_rows:
-            tables = take_classes(options, found, folder, result)
+            tables = take_classes(options, found, folder, result, job)
     elif not any(getattr(options, name) not in (None, False) for name in ROW_OPTIONS):
         tables = saved_micrographs(options, tables, folder, result)
     tables = take_rows(options, tables, folder, result, job)
@@ -165,10 +165,10 @@ def only_numbers(options: Options, folder: Path, job: Job, path: str) -> Result:
     return result
 
 
-def take_classes(options: Options, found: by_class.Classification, folder: Path, result: Result) -> StarTables:
+def take_classes(options: Options, found: by_class.Classification, folder: Path, result: Result, job: Job) -> StarTables:
     """The particles of the chosen classes; writes class_averages.star and backup_selection.star."""
     if options.auto_select:
-        found, result.scores = scored(found, options.star)
+        found, result.scores = scored(found, options.star, job)
         result.run = found
         result.files += write_ranked(found, folder / options.fn_root, options.star)
     chosen = by_class.choose(options, found, folder / "backup_selection.star")

@@ -11,6 +11,7 @@ from vitreous.engine import class_score
 from vitreous.errors import InputError
 from vitreous.io.star import StarFile, read_star, write_star
 from vitreous.io.table import exists
+from vitreous.job.job import Job
 from vitreous.programs.select_classes import Classification, is_2d, read_images
 
 ACCURACIES = ("rlnAccuracyRotations", "rlnAccuracyTranslationsAngst")
@@ -36,15 +37,15 @@ def optimiser_of(model: str, given: str) -> str | None:
     return next((path for path in (given, beside_it) if path.endswith("_optimiser.star") and exists(path)), None)
 
 
-def diameter_A(run: Classification, given: str) -> float:
-    """Diameter of the particles' circle as the run had it; infinite, which stands for the box, where no file says it."""
-    path = optimiser_of(run.model, given)
-    general = read_star(path, ("optimiser_general",))["optimiser_general"] if path else {}
-    value = float(general.value("rlnParticleDiameter", -1.0)) if path else -1.0
+def diameter_A(path: str | None) -> float:
+    """Diameter of the particles' circle by an optimiser file; infinite, which stands for the box, where it is not known."""
+    if path is None:
+        return np.inf
+    value = float(read_star(path, ("optimiser_general",))["optimiser_general"].value("rlnParticleDiameter", -1.0))
     return value if value > 0 else np.inf
 
 
-def scored(run: Classification, given: str) -> tuple[Classification, Scores]:
+def scored(run: Classification, given: str, job: Job) -> tuple[Classification, Scores]:
     """The classification with rlnClassScore, and the scores with their parts.
 
     Parameters
@@ -59,7 +60,10 @@ def scored(run: Classification, given: str) -> tuple[Classification, Scores]:
             "--min_class_share"
         )
     images, pixel_A = read_images(run, np.arange(run.n_classes))
-    looks = class_score.look(images, pixel_A, diameter_A(run, given))
+    diameter = diameter_A(optimiser_of(run.model, given))
+    if not np.isfinite(diameter):
+        job.warning(f"{run.model}: no optimiser file beside it has rlnParticleDiameter; scores are of the whole box")
+    looks = class_score.look(images, pixel_A, diameter)
     table = run.table
     known = [table.numbers(label) for label in ACCURACIES if label in table]
     resolution = table.numbers("rlnEstimatedResolution", np.nan)

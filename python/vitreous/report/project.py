@@ -59,15 +59,18 @@ def row(jobs: Sequence[Any], i: int, depth: int, beside: Path) -> list[Any]:
     name = escape(job.name) if job.report is None else link(job.name, href(job.report, beside))
     twig = f'<span class="soft" style="padding-left:{1.3 * (depth - 1):.1f}em">└ </span>' if depth else ""
     alias = f' <span class="soft">{escape(job.alias)}</span>' if job.alias else ""
-    cost = [duration_text(job.wall_s) if job.wall_s is not None else None,
-            duration_text(job.cpu_s) if job.cpu_s is not None else None,
-            size_text(job.peak_bytes) if job.peak_bytes is not None else None]  # fmt: skip
+    status = Markup(f'<b style="color:{COLOURS.get(job.status, OTHER)}">{escape(job.status)}</b>')
+    cost = ((job.wall_s, duration_text), (job.cpu_s, duration_text), (job.peak_bytes, size_text))
     others = ", ".join(jobs[parent].name for parent in job.parents[1:])
     runs = [f"{job.n_runs} runs"] if job.n_runs > 1 else []
-    status = Markup(f'<b style="color:{COLOURS.get(job.status, OTHER)}">{escape(job.status)}</b>')
-    began = Markup(f'<span style="white-space:nowrap">{stamp(job.began)}</span>')
-    return [Markup(f"{twig}{name}{alias}"), job.kind, status, began, *cost, job.result, others,
-            "; ".join(runs + job.notes)]  # fmt: skip
+    return [in_line(f"{twig}{name}{alias}"), job.kind, status, in_line(stamp(job.began)),
+            *(None if value is None else in_line(words(value)) for value, words in cost),
+            job.result, others, "; ".join(runs + job.notes)]  # fmt: skip
+
+
+def in_line(html: str) -> Markup:
+    """A cell that is not broken into lines."""
+    return Markup(f'<span style="white-space:nowrap">{html}</span>')
 
 
 def stamp(when: datetime | None) -> str:
