@@ -188,6 +188,16 @@ def test_report_shows_the_jobs_of_relion(tmp_path):
     assert found["Refine3D/job004"].notes and re.search("run_model.star cannot be read", found["Refine3D/job004"].notes[0])
 
 
+def test_report_of_our_job_in_a_pipeline_of_relion_has_both(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pipeline(tmp_path)
+    log("CtfFind/job002/run", "extract", "09:00", [{"event": "particles", "n": 7}])
+    jobs, _ = find_jobs(tmp_path)
+    (job,) = [job for job in jobs if job.name == "CtfFind/job002"]
+    assert (job.kind, job.alias, job.result) == ("extract", "CtfFind/good", "7 particles")
+    assert [jobs[i].name for i in job.parents] == ["Import/job001"]
+
+
 def test_report_of_a_broken_pipeline_goes_on(tmp_path):
     pipeline(tmp_path)
     (tmp_path / "default_pipeline.star").write_text("data_pipeline_processes\nloop_\n_rlnX\n1 2\n")

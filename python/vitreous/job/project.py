@@ -107,7 +107,7 @@ def find_jobs(project: Path) -> tuple[list[Found], list[str]]:
         jobs += ours
         if folder != project and not ours and not set(names).isdisjoint(relion.JOB_FILES):
             marked.add(folder)
-    jobs += of_relion(project, marked, {job.folder for job in jobs}, notes)
+    jobs += of_relion(project, marked, jobs, notes)
     name_apart(jobs)
     jobs.sort(key=lambda job: (job.began is None, job.began.timestamp() if job.began else 0, job.name))
     link(jobs, project)
@@ -242,8 +242,8 @@ def places(text: str, there: str, project: Path) -> Iterable[str]:
 # ---- RELION's jobs ---------------------------------------------------------------------------------------------------
 
 
-def of_relion(project: Path, marked: set[Path], ours: set[Path], notes: list[str]) -> list[Found]:
-    """Jobs of the pipeline and of folders with RELION's files, less those that our logs tell of."""
+def of_relion(project: Path, marked: set[Path], ours: list[Found], notes: list[str]) -> list[Found]:
+    """Jobs of the pipeline and of folders with RELION's files; those of ours among them take their alias and inputs."""
     path = project / "default_pipeline.star"
     listed: list[relion.Process] = []
     if path.exists():
@@ -254,12 +254,22 @@ def of_relion(project: Path, marked: set[Path], ours: set[Path], notes: list[str
     known = {project / process.folder: process for process in listed}
     for folder in marked - set(known):
         known[folder] = relion.Process(str(folder.relative_to(project)))
-    return [_of_folder(folder, process, project) for folder, process in known.items() if folder not in ours]
+    for job in ours:
+        process = known.get(job.folder, relion.Process(job.name))
+        job.alias = process.alias
+        job.inputs += nodes_of(process, project)
+    seen = {job.folder for job in ours}
+    return [_of_folder(folder, process, project) for folder, process in known.items() if folder not in seen]
+
+
+def nodes_of(process: relion.Process, project: Path) -> list[str]:
+    """Files that the pipeline gives as a job's inputs, absolute."""
+    return [path for node in process.inputs for path in places(node, str(project), project)]
 
 
 def _of_folder(folder: Path, process: relion.Process, project: Path) -> Found:
     job = Found(process.folder, folder, kind=process.kind, alias=process.alias, status=process.status or "unknown")
-    job.inputs = [path for node in process.inputs for path in places(node, str(project), project)]
+    job.inputs = nodes_of(process, project)
     if not folder.is_dir():
         job.notes.append("its folder is not there")
         job.status = "missing"
