@@ -129,6 +129,7 @@ def test_report_says_what_is_cut_off_and_goes_on(project):
     assert found["Extract/job003"].notes == ["run.jsonl: 3 lines are truncated or not readable"]
     assert found["Extract/job003"].status == "unknown"
     assert "an event is not as expected" in found["Class2D/job009"].notes[0]
+    assert found["Class2D/job009"].status == "finished"
     assert len(jobs) == 8
     report.run(parse(report.Options, ["--i", str(project), "--verb", "0"]))
     assert "3 lines are truncated" in (project / "project.html").read_text()

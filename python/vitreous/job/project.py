@@ -161,7 +161,7 @@ def of_log(path: Path, project: Path) -> Found | None:
     job.report = page if page.exists() else None
     try:
         tell(job, events, project)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         job.notes.append(f"{path.name}: an event is not as expected ({type(error).__name__}: {error})")
     return job
 
@@ -183,8 +183,6 @@ def tell(job: Found, events: list[dict[str, Any]], project: Path) -> None:
     cpu = [run[-1]["cpu_s"] for run in runs if "cpu_s" in run[-1]]
     job.cpu_s = sum(cpu) if len(cpu) == len(runs) else None
     job.peak_bytes = max((event["peak_memory_bytes"] for event in events if event.get("peak_memory_bytes")), default=None)
-    job.result = next(filter(None, (result_of(event) for event in reversed(events))), "")
-    job.inputs = next(filter(None, (inputs_of(run, project) for run in reversed(runs))), [])
     end = last[-1] if last[-1]["event"] == "end" else None
     job.status = str(end.get("status", "unknown")) if end else told or status_without_end(last[0])
     if end is None:
@@ -195,6 +193,8 @@ def tell(job: Found, events: list[dict[str, Any]], project: Path) -> None:
     n_warnings = sum(event["event"] == "warning" for event in last)
     if n_warnings:
         job.notes.append(f"{n_warnings} warning{'s' if n_warnings > 1 else ''}")
+    job.inputs = next(filter(None, (inputs_of(run, project) for run in reversed(runs))), [])
+    job.result = next(filter(None, (result_of(event) for event in reversed(events))), "")
 
 
 def result_of(event: Mapping[str, Any]) -> str:
