@@ -144,7 +144,7 @@ def test_parameters_of_a_mini_batch_are_averaged(be):
     plan, acc, _ = case.expect(be, case.problem(n=4))
     old = plan.model
     new = replace(old, sigma2_noise=2 * old.sigma2_noise, average_norm=3.0, class_weight=old.class_weight)
-    found = gradient3d.averaged(old, new, 0.9)
+    found = gradient.averaged(old, new, 0.9)
     np.testing.assert_allclose(found.sigma2_noise, 1.1 * old.sigma2_noise)
     assert found.average_norm == pytest.approx(0.9 * old.average_norm + 0.3) and acc.n_particles == 4
 
@@ -152,9 +152,9 @@ def test_parameters_of_a_mini_batch_are_averaged(be):
 def test_idle_class_is_the_least_in_the_middle_phase_only():
     options = GradientOptions(n_iterations=200, inactivity=0.1)
     weight = np.array([0.6, 0.37, 0.03])
-    assert [gradient3d.idle_class(weight, i, options) for i in (60, 61, 159, 160)] == [None, 2, 2, None]
-    assert gradient3d.idle_class(np.array([0.6, 0.36, 0.04]), 100, options) is None
-    assert gradient3d.idle_class(weight, 100, GradientOptions(n_iterations=200)) is None
+    assert [gradient.idle_class(weight, i, options) for i in (60, 61, 159, 160)] == [None, 2, 2, None]
+    assert gradient.idle_class(np.array([0.6, 0.36, 0.04]), 100, options) is None
+    assert gradient.idle_class(weight, 100, GradientOptions(n_iterations=200)) is None
 
 
 def test_revived_class_is_a_copy_of_the_best(be):
@@ -163,7 +163,7 @@ def test_revived_class_is_a_copy_of_the_best(be):
     moments = gradient.no_moments(2, SHAPE)
     moments.first[:, 0] = random_ft(np.random.default_rng(0), 2, *SHAPE)
     model = replace(plan.model, class_weight=np.array([0.98, 0.02]))
-    found = gradient3d.revived(model, moments, 1, 0)
+    found = gradient.revived(model, moments, 1, 0)
     np.testing.assert_array_equal(found.references[1], model.references[0])
     np.testing.assert_array_equal(found.references[0], model.references[0])
     np.testing.assert_array_equal(moments.first[:, 1], np.float32(0.9) * moments.first[:, 0])

@@ -86,6 +86,12 @@ class Accumulator:
         return self.bank_sums[geometry.key]
 
 
+def joined(one: Accumulator, two: Accumulator) -> Accumulator:
+    """The sums of two sets of particles as those of one; all slices are in the lattices, or in the volumes of 3D."""
+    names = [f.name for f in fields(one) if f.name != "bank_sums"]
+    return type(one)(**{name: getattr(one, name) + getattr(two, name) for name in names})
+
+
 def empty_spectra(model: Model) -> list[np.ndarray]:
     """Zeros for the sums of an accumulator that are as large in 2D as in 3D: from ``noise`` to ``scale_model``."""
     k, spectra, n_groups = model.n_classes, (len(model.sigma2_noise), model.n_shells), len(model.group_scale)
@@ -408,6 +414,8 @@ def insert_banks(be, plan: Plan, acc: Accumulator) -> None:
 def insert_rows(be, plan: Plan, geometry: Geometry, bank: Bank, data, weight, acc: Accumulator) -> None:
     """Back-project rows of a bank into the accumulator's lattices."""
     kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))
+    if plan.settings.residual_sums:
+        data = data - weight[:, None] * bank.slices
     if geometry.gain != 1:
         data, weight = data * np.float32(geometry.gain), weight * np.float32(geometry.gain**2)
     kernels.backproject(

@@ -5,7 +5,7 @@ Source: docs/equations.md#score, #local
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -68,12 +68,6 @@ class Accumulator3D(em.Accumulator):
             sums=np.zeros((k, *plan.lattice.shape, 3), np.float32),
             directions=np.zeros((k, plan.coarse.n_dir)),
         )
-
-
-def joined(one: Accumulator3D, two: Accumulator3D) -> Accumulator3D:
-    """The sums of two sets of particles as those of one."""
-    names = [f.name for f in fields(one) if f.name != "bank_sums"]  # which 3D leaves empty
-    return Accumulator3D(**{name: getattr(one, name) + getattr(two, name) for name in names})
 
 
 @dataclass

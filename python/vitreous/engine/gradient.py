@@ -6,12 +6,25 @@ smaller lattice is the middle of a larger one. Source: docs/equations.md#gradien
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from vitreous.model.state import Moments
+from vitreous.engine import schedule_gradient
+from vitreous.engine.schedule_gradient import GradientOptions
+from vitreous.model.state import Model, Moments
 
 # Moments are divided by the root of the second, which must not vanish.
 TINY = 1e-12
+# What a class begins again with.
+PER_CLASS = (
+    "class_weight", "references", "tau2", "data_vs_prior", "sigma2_reference", "fourier_coverage", "class_resolution_A",
+    "class_coverage", "class_offset_A",
+)
+# Of the first moments of a class, the share that its copy has (RELION's choice).
+KEPT_MOMENTUM = 0.9
+# Parameters that a mini-batch alone would leave to its noise.
+AVERAGED = ("class_weight", "class_offset_A", "sigma2_noise", "sigma_offset_A", "average_norm", "average_p_max", "group_scale")
 
 
 def no_moments(n_classes: int, shape: tuple[int, ...]) -> Moments:
@@ -97,3 +110,73 @@ def stepped(ft, moments: Moments, i_class: int, shell, length: float, tau2_fudge
     snr = np.where(noise > 0, 2 * tau2_fudge * power / np.where(noise > 0, noise, 1), 0)
     support = (snr / (1 + snr)).astype(np.float32)[np.maximum(shell, 0)]
     return np.where(inside, ft + np.float32(length) * (support * along - (1 - support) * ft), ft).astype(np.complex64)
+
+
+def step_classes(step_class, model: Model, moments: Moments, iteration: int, options: GradientOptions, spread=map):
+    """Every class's step, its moments brought up to date in place.
+
+    Parameters
+    ----------
+    step_class : (class, length of its step) -> its new map, first and second moments, and (n_shells,) data_vs_prior, sigma2
+        and coverage
+    spread : a map() that may compute its items on several processes
+
+    Returns
+    -------
+    (K, ...) float32 maps; (K, n_shells) data_vs_prior, sigma2 and coverage
+    """
+    lengths = schedule_gradient.class_steps(schedule_gradient.step(iteration, options), model.class_weight)
+    maps, measured = [], []
+    made = spread(lambda k: step_class(k, lengths[k]), range(model.n_classes))
+    for k, (map_, first, second, known) in enumerate(made):
+        moments.first[:, k], moments.second[k] = first, second
+        maps.append(map_)
+        measured.append(known)
+    return np.stack(maps), *(np.stack(values) for values in zip(*measured))
+
+
+def with_idle_begun_again(model: Model, moments: Moments, iteration: int, options: GradientOptions, shape: tuple[int, ...]):
+    """The model where no class is idle.
+
+    Parameters
+    ----------
+    shape : of the iteration's lattice
+
+    Returns
+    -------
+    Model
+    (idle, best) classes where the first began again as a copy of the second; else None
+    """
+    idle = idle_class(model.class_weight, iteration, options)
+    if idle is None:
+        return model, None
+    power = [float((np.abs(direction(moments, k, shape)) ** 2).mean()) for k in range(model.n_classes)]
+    best = int(np.argmax(power * model.class_weight))
+    return revived(model, moments, idle, best), (idle, best)
+
+
+def idle_class(class_weight, iteration: int, options: GradientOptions) -> int | None:
+    """The class with the fewest particles, in the middle phase and below its part of an even share."""
+    n_first, n_middle, _ = schedule_gradient.phases(options)
+    least = int(np.argmin(class_weight))
+    few = class_weight[least] < options.inactivity / max(np.count_nonzero(class_weight), 1)
+    return least if few and n_first < iteration < n_first + n_middle else None
+
+
+def revived(model: Model, moments: Moments, idle: int, best: int) -> Model:
+    """The model with an idle class begun again as a copy of the best, which shares its weight with it."""
+    copy_moments(moments, best, idle, KEPT_MOMENTUM)
+    copied = {}
+    for name in PER_CLASS:
+        values = np.array(getattr(model, name))
+        values[idle] = values[best]
+        copied[name] = values
+    weight = copied["class_weight"]
+    weight[[idle, best]] = (model.class_weight[idle] + model.class_weight[best]) / 2
+    return replace(model, **copied)
+
+
+def averaged(old: Model, new: Model, mu: float) -> Model:
+    """The new model with the parameters of a mini-batch averaged with the old ones'."""
+    mean = {name: mu * getattr(old, name) + (1 - mu) * getattr(new, name) for name in AVERAGED}
+    return replace(new, **mean)

@@ -181,6 +181,11 @@ def centred(references, limit_px: float) -> np.ndarray:
     -------
     (K, box, box) float32
     """
+    return moved(references, -mass_centres(references, limit_px))
+
+
+def mass_centres(references, limit_px: float) -> np.ndarray:
+    """(K, 2) px, y and x: centre of positive mass of each reference from the box's centre, at most limit_px away; 0 without mass."""
     box = references.shape[-1]
     positive = np.maximum(references, 0).astype(np.float64)
     mass = positive.sum((1, 2))
@@ -190,8 +195,12 @@ def centred(references, limit_px: float) -> np.ndarray:
         / np.maximum(mass, 1e-30)[:, None]
     )
     length = np.hypot(*centre.T)
-    centre *= np.minimum(1, limit_px / np.maximum(length, 1e-30))[:, None]
+    return centre * np.minimum(1, limit_px / np.maximum(length, 1e-30))[:, None]
+
+
+def moved(references, shift_px) -> np.ndarray:
+    """References (K, box, box) moved by (K, 2) px, y and x, linearly interpolated; zero comes in at the edges."""
     out = np.empty_like(references)
     for k, map_ in enumerate(references):
-        out[k] = ndimage.shift(map_, -centre[k], order=1, mode="constant") if mass[k] > 0 else map_
+        out[k] = ndimage.shift(map_, shift_px[k], order=1, mode="constant") if shift_px[k].any() else map_
     return out

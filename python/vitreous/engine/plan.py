@@ -9,7 +9,7 @@ import numpy as np
 
 from vitreous import kernels
 from vitreous.engine.reconstruct import Lattice, reference_transform
-from vitreous.engine.schedule import coarse_size, current_size
+from vitreous.engine.schedule import coarse_size, current_size, limited_size
 from vitreous.engine.settings import Settings
 from vitreous.model import sampling as grids
 from vitreous.model.band import Band, round_half_up
@@ -209,9 +209,14 @@ class Plan:
         return self.phases[key]
 
 
-def make_plan(be, model: Model, sampling: Sampling, progress: Progress, settings: Settings) -> Plan:
-    """Plan of the iteration ``progress.iteration``; ``sampling.perturb`` is already that iteration's."""
-    size = current_size(model, progress)
+def make_plan(be, model: Model, sampling: Sampling, progress: Progress, settings: Settings, limit_A: float = 0.0) -> Plan:
+    """Plan of the iteration ``progress.iteration``; ``sampling.perturb`` is already that iteration's.
+
+    Parameters
+    ----------
+    limit_A : finest detail that is compared; 0 = what the references' resolution lets expect
+    """
+    size = limited_size(current_size(model, progress), model, limit_A)
     coarse_px = coarse_size(model, sampling, settings, size)
     coarse, fine, n_child_psi, n_child_shift = coarse_and_fine(sampling)
     lattice = Lattice(model.box, model.padding, size / 2)

@@ -28,6 +28,10 @@ class Lattice(PaddedLattice):
     RIM = 3  # the 2D kernels ask for a whole sample beyond the reach
 
     @property
+    def shape(self) -> tuple[int, int]:
+        return self.ny, self.nx
+
+    @property
     def distance(self) -> np.ndarray:
         y, x = np.mgrid[-(self.nx - 1) : self.nx, : self.nx]
         return np.hypot(x, y)
@@ -47,13 +51,16 @@ def gridding_correction(box: int, padding: float) -> np.ndarray:
     return np.sinc(np.hypot(x[:, None], x[None, :]) / (box * padding)) ** 2
 
 
-def reference_transform(references, lattice: Lattice, n_threads: int = 1, low_cut_px: float = 0.0):
+def reference_transform(
+    references, lattice: Lattice, n_threads: int = 1, low_cut_px: float = 0.0, *, for_slices: bool = True
+):
     """Padded transforms of 2D references, ready for slices.
 
     Parameters
     ----------
     references : (K, box, box) float32     real space, centre at box//2
     low_cut_px : shells up to this are set to zero in the transforms; 0 = none
+    for_slices : divide by what interpolation will leave of the map; False gives the references' own transforms
 
     Returns
     -------
@@ -62,7 +69,7 @@ def reference_transform(references, lattice: Lattice, n_threads: int = 1, low_cu
 
     """
     box, side, nx = lattice.box, lattice.side, lattice.nx
-    corrected = references / gridding_correction(box, side / box).astype(np.float32)
+    corrected = references / gridding_correction(box, side / box).astype(np.float32) if for_slices else references
     padded = np.zeros((len(references), side, side), np.float32)
     first = side // 2 - box // 2
     padded[:, first : first + box, first : first + box] = corrected
@@ -141,56 +148,86 @@ def wiener(
 
     Source: docs/equations.md#wiener
     """
-    n_shells, inside = lattice.box // 2 + 1, lattice.inside
-    oc = lattice.ratio**2
-    shell = np.minimum(lattice.shell, n_shells - 1)
-    weight = np.where(inside, weight, 0)
-    mean_weight = shell_mean(weight, lattice)
-    inverse_prior = np.zeros_like(weight)
-    for k, tau in enumerate(tau2):
-        # Where the reference is empty there is no prior: the data alone decide, and no signal is claimed.
-        known = tau > 0
-        inverse_prior[k] = np.where(known, 1 / np.where(known, oc * tau2_fudge * tau, 1), 0)[shell]
-    ratio = np.where(inside & (inverse_prior > 0), weight / np.where(inverse_prior > 0, inverse_prior, 1), 0)
-    data_vs_prior = shell_mean(ratio, lattice)
-    coverage = shell_mean((ratio >= 1).astype(np.float64), lattice)
-    sigma2 = np.where(mean_weight > 0, 1 / np.where(mean_weight > 0, oc * mean_weight, 1), 0)
+    weight = np.where(lattice.inside, weight, 0)
+    inverse_prior = prior_weights(tau2, lattice, tau2_fudge)
+    known = reliability(weight, inverse_prior, lattice)
     if use_prior:
         weight = weight + np.where(lattice.shell >= minres_map, inverse_prior, 0)
-    maps = _invert(data, weight, lattice, n_threads)
-    return Reconstruction(maps, data_vs_prior, sigma2, coverage)
+    maps = soft_corners(inverse_transform(_divide(data, weight, lattice), lattice, n_threads))
+    maps = (maps / gridding_correction(lattice.box, lattice.ratio)).astype(np.float32)
+    return Reconstruction(maps, *known)
 
 
-def _invert(data, weight, lattice: Lattice, n_threads: int) -> np.ndarray:
-    """Divide, transform back, crop, mask the corners, undo the gridding."""
-    box, side, nx, inside = lattice.box, lattice.side, lattice.nx, lattice.inside
+def prior_weights(tau2, lattice: Lattice, tau2_fudge: float) -> np.ndarray:
+    """(K, ny, nx) float64 weight of the prior, 1 / (oc T tau2), at each sample.
+
+    Where the reference is empty there is none: the data alone decide, and no signal is claimed.
+    """
+    known = np.asarray(tau2) > 0
+    of_shell = np.where(known, 1 / np.where(known, lattice.ratio**2 * tau2_fudge * tau2, 1), 0)
+    return of_shell[:, np.minimum(lattice.shell, lattice.box // 2)]
+
+
+def reliability(weight, inverse_prior, lattice: Lattice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(K, S) data_vs_prior, sigma2 and coverage of a Reconstruction.
+
+    Parameters
+    ----------
+    weight : (K, ny, nx) float64           the mates already added; zero beyond the radius
+    inverse_prior : (K, ny, nx) float64    of ``prior_weights``
+    """
+    mean_weight = shell_mean(weight, lattice)
+    ratio = np.where(lattice.inside & (inverse_prior > 0), weight / np.where(inverse_prior > 0, inverse_prior, 1), 0)
+    sigma2 = np.where(mean_weight > 0, 1 / np.where(mean_weight > 0, lattice.ratio**2 * mean_weight, 1), 0)
+    return shell_mean(ratio, lattice), sigma2, shell_mean((ratio >= 1).astype(np.float64), lattice)
+
+
+def _divide(data, weight, lattice: Lattice) -> np.ndarray:
+    """(K, ny, nx) complex64 data over weight, on the scale of an unnormalised FFT."""
+    box, side, inside = lattice.box, lattice.side, lattice.inside
     ring = np.minimum(np.floor(lattice.distance * box / side).astype(int), int(lattice.radius * box / side))
     count = np.bincount(ring[inside])
-    y, x = np.mgrid[-(nx - 1) : nx, :nx]
-    sign = np.where((x + y) % 2, -1.0, 1.0) * box**2
-    n = min(nx - 1, side // 2)
-    ft = np.zeros((len(data), side, side // 2 + 1), np.complex64)
+    out = np.zeros(weight.shape, np.complex64)
     for k in range(len(data)):
         # a floor of a thousandth of the ring's mean keeps samples that were hardly measured from dominating
         floor = (np.bincount(ring[inside], weight[k][inside]) / np.maximum(count, 1) / 1000)[
             np.minimum(ring, len(count) - 1)
         ]
         divisor = np.maximum(weight[k], floor)
-        value = (
-            np.where(
-                inside & (divisor > 0), (data[k, ..., 0] + 1j * data[k, ..., 1]) / np.where(divisor > 0, divisor, 1), 0
-            )
-            * sign
-        )
-        ft[k, : n + 1, : n + 1] = value[nx - 1 : nx + n, : n + 1]
-        ft[k, side - n :, : n + 1] = value[nx - 1 - n : nx - 1, : n + 1]
-    padded = scipy.fft.irfft2(ft, s=(side, side), workers=n_threads, overwrite_x=True)
+        value = (data[k, ..., 0] + 1j * data[k, ..., 1]) / np.where(divisor > 0, divisor, 1)
+        out[k] = np.where(inside & (divisor > 0), value, 0) * box**2
+    return out
+
+
+def inverse_transform(ft, lattice: Lattice, n_threads: int = 1) -> np.ndarray:
+    """Images of padded half transforms.
+
+    Parameters
+    ----------
+    ft : (K, ny, nx) complex64         on the scale of an unnormalised FFT, phases referred to the centre
+
+    Returns
+    -------
+    (K, box, box) float32              cropped from the padded box
+    """
+    box, side, nx = lattice.box, lattice.side, lattice.nx
+    y, x = np.mgrid[-(nx - 1) : nx, :nx]
+    values = ft * np.where((x + y) % 2, -1.0, 1.0).astype(np.float32)
+    n = min(nx - 1, side // 2)
+    whole = np.zeros((len(ft), side, side // 2 + 1), np.complex64)
+    whole[:, : n + 1, : n + 1] = values[:, nx - 1 : nx + n, : n + 1]
+    whole[:, side - n :, : n + 1] = values[:, nx - 1 - n : nx - 1, : n + 1]
+    padded = scipy.fft.irfft2(whole, s=(side, side), workers=n_threads, overwrite_x=True)
     first = side // 2 - box // 2
-    maps = padded[:, first : first + box, first : first + box]
+    return padded[:, first : first + box, first : first + box]
+
+
+def soft_corners(maps) -> np.ndarray:
+    """(K, box, box): beyond the circle in the box, with a soft edge, the mean of what is there."""
+    box = maps.shape[-1]
     corners = 1 - soft_circle(box, box / 2, 3)
     outside = np.tensordot(maps, corners, 2) / corners.sum()
-    maps = maps * (1 - corners) + outside[:, None, None] * corners
-    return (maps / gridding_correction(box, side / box)).astype(np.float32)
+    return maps * (1 - corners) + outside[:, None, None] * corners
 
 
 def low_pass(references, pixel_size_A: float, resolution_A: float, n_threads: int = 1) -> np.ndarray:

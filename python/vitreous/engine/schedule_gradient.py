@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vitreous.engine.schedule import particle_order
 from vitreous.model.band import round_half_up
 
 # Both fractions together leave at least a tenth of the iterations between them.
 LEAST_BETWEEN = 0.1
+# The accuracies and the sampling are looked at in the first iteration and in every tenth.
+RENEW_EVERY = 10
 # Step of the first phase where it is not plain.
 FIRST_STEP = 0.9
 # Share of the particles, least and most, of the first and of the last mini-batches (RELION's choices).
@@ -91,6 +94,33 @@ def _size(n_particles: int, of: tuple) -> int:
 def is_gradient(iteration: int, options: GradientOptions) -> bool:
     """Whether an iteration steps along the gradient; the last ones may be of expectation-maximisation."""
     return options.n_iterations - iteration >= options.em_iterations
+
+
+def is_last_phase(iteration: int, options: GradientOptions) -> bool:
+    """Whether an iteration comes after the middle phase."""
+    n_first, n_middle, _ = phases(options)
+    return iteration >= n_first + n_middle
+
+
+def renews(iteration: int, options: GradientOptions) -> bool:
+    """Whether accuracies and sampling are looked at: in the first iteration, in every tenth and in the last."""
+    return iteration <= 1 or iteration % RENEW_EVERY == 0 or iteration == options.n_iterations
+
+
+def mini_batch(rows, usable, n_classes: int, seed: int, iteration: int, options: GradientOptions) -> list[np.ndarray]:
+    """Positions of the particles of an iteration, in two pseudo-half-sets by the parity of their rows.
+
+    Parameters
+    ----------
+    rows : (n,) int64     each particle's identity
+    usable : (n,) bool
+    """
+    rows = np.asarray(rows)
+    order = particle_order(rows, seed, iteration)
+    order = order[usable[order]]
+    chosen = np.sort(order[: subset_size(iteration, len(order), n_classes, options)])
+    odd = rows[chosen] % 2 == 1
+    return [chosen[~odd], chosen[odd]]
 
 
 def step(iteration: int, options: GradientOptions) -> float:

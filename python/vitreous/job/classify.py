@@ -17,7 +17,7 @@ from vitreous.errors import InputError
 from vitreous.job import batches
 from vitreous.model import sampling as grids
 from vitreous.model.dataset import Dataset
-from vitreous.model.state import Model, Progress, Sampling
+from vitreous.model.state import Model, Moments, Progress, Sampling
 
 # Particles whose mean squared CTF stands for all in the accuracy estimate.
 N_ACCURACY = 100
@@ -32,6 +32,7 @@ class State:
     sampling: Sampling
     progress: Progress
     unmasked: np.ndarray | None = None
+    moments: Moments | None = None  # of a gradient-driven run
     seconds: dict = field(default_factory=dict)
     n_significant: float = 0.0
     coarse_size_px: int = 0
@@ -180,8 +181,14 @@ def estimate_accuracy(be, plan: Plan, state: State) -> State:
     )
 
 
-def start_iteration(be, state: State, settings: Settings) -> tuple[State, Plan]:
-    """The next iteration's number, sampling and plan."""
+def start_iteration(be, state: State, settings: Settings, *, renew=True, limit_A=0.0) -> tuple[State, Plan]:
+    """The next iteration's number, sampling and plan.
+
+    Parameters
+    ----------
+    renew : estimate the accuracies
+    limit_A : finest detail that is compared; 0 = what the references' resolution lets expect
+    """
     progress = replace(state.progress, iteration=state.progress.iteration + 1)
     sampling = state.sampling
     if settings.allow_coarser_sampling and progress.iteration > 1:
@@ -191,8 +198,8 @@ def start_iteration(be, state: State, settings: Settings) -> tuple[State, Plan]:
     factor = 0.0 if settings.skip_align or settings.skip_rotate else sampling.perturb_factor
     sampling = replace(sampling, perturb=grids.perturbation(settings.random_seed, progress.iteration, factor))
     state = replace(state, progress=progress, sampling=sampling)
-    plan = make_plan(be, state.model, sampling, progress, settings)
-    if not (settings.skip_align or plan.correlation):
+    plan = make_plan(be, state.model, sampling, progress, settings, limit_A)
+    if renew and not (settings.skip_align or plan.correlation):
         state = estimate_accuracy(be, plan, state)
         plan.model = state.model
     return state, plan
@@ -203,35 +210,49 @@ def n_used(state: State, settings: Settings, iteration: int) -> int:
     return subset_size(iteration, state.model.n_classes, int(state.dataset.usable.sum()), settings)
 
 
+def particles_of(state: State, settings: Settings) -> np.ndarray:
+    """Positions of the particles of this iteration."""
+    rows, iteration = state.dataset.particles.row, state.progress.iteration
+    order = np.flatnonzero(state.dataset.usable)
+    n = n_used(state, settings, iteration)
+    if n < len(order):
+        order = particle_order(rows, settings.random_seed, iteration)
+        order = np.sort(order[state.dataset.usable[order]][:n])
+    return order
+
+
 def expectation(
-    be, plan: Plan, state: State, source, comm, *, max_bad: float, advance: Callable[[int], None] = lambda n: None
+    be, plan: Plan, state: State, source, comm, parts, *, max_bad: float, advance: Callable[[int], None] = lambda n: None
 ):
     """Every particle of this iteration through the engine.
 
+    Parameters
+    ----------
+    parts : positions of the particles of each set whose sums are kept apart
+
     Returns
     -------
-    Accumulator of all processes, Dataset with the particles' new values
+    Accumulators of the parts, of all processes
+    Dataset with the particles' new values
     """
-    settings, dataset = plan.settings, state.dataset
-    order = np.flatnonzero(dataset.usable)
-    n = n_used(state, settings, state.progress.iteration)
-    if n < len(order):
-        order = particle_order(dataset.particles.row, settings.random_seed, state.progress.iteration)
-        order = np.sort(order[dataset.usable[order]][:n])
+    settings, dataset, accs, rows, bad_of_all = plan.settings, state.dataset, [], [], {}
     only = allowed_classes(state, settings)
-    acc, rows, bad_of_all = em.Accumulator.empty(plan), [], {}
-    pieces = batches.Pieces(plan.n_child_psi * plan.n_child_shift, dataset.particles.n_significant[order])
-    for indices, images, bad in batches.read(dataset, source, batches.split(dataset, comm.share(order))):
-        bad_of_all |= bad
-        for piece in pieces.cut(len(indices)):
-            some = indices[piece]
-            batch = batches.make_batch(dataset, some, images[piece], None if only is None else only[some])
-            rows.append(em.expect(be, plan, batch, acc))
-            pieces.learn(rows[-1].n_significant)
-        advance(comm.size * (len(indices) + len(bad)))  # the others have done about as many
-    em.insert_banks(be, plan, acc)
+    for part in parts:
+        acc = em.Accumulator.empty(plan)
+        pieces = batches.Pieces(plan.n_child_psi * plan.n_child_shift, dataset.particles.n_significant[part])
+        for indices, images, bad in batches.read(dataset, source, batches.split(dataset, comm.share(part))):
+            bad_of_all |= bad
+            for piece in pieces.cut(len(indices)):
+                some = indices[piece]
+                batch = batches.make_batch(dataset, some, images[piece], None if only is None else only[some])
+                rows.append(em.expect(be, plan, batch, acc))
+                pieces.learn(rows[-1].n_significant)
+            advance(comm.size * (len(indices) + len(bad)))  # the others have done about as many
+        em.insert_banks(be, plan, acc)
+        accs.append(acc)
+    accs = [comm.sum(acc) for acc in accs]
     rows, bad_of_all = collect(comm, rows, bad_of_all)
-    return comm.sum(acc), quarantine(with_rows(dataset, rows), bad_of_all, max_bad)
+    return accs, quarantine(with_rows(dataset, rows), bad_of_all, max_bad)
 
 
 def with_rows(dataset: Dataset, rows: list[em.Rows]) -> Dataset:
@@ -260,7 +281,8 @@ def iterate(
     clock = Clock()
     state, plan = start_iteration(be, state, settings)
     clock.lap("plan")
-    acc, dataset = expectation(be, plan, state, source, comm, max_bad=max_bad, advance=advance)
+    parts = [particles_of(state, settings)]
+    (acc,), dataset = expectation(be, plan, state, source, comm, parts, max_bad=max_bad, advance=advance)
     clock.lap("expectation")
     n = max(acc.n_particles, 1)
     state = replace(

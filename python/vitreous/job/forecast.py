@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from vitreous.engine.plan import coarse_and_fine
+from vitreous.engine.reconstruct import Lattice
 from vitreous.job.batches import (
     BYTES_PER_PIXEL,
     MOST_CHILDREN,
@@ -20,9 +23,15 @@ READ_AHEAD = 4  # batches of images that wait or are being read
 
 
 def forecast(
-    dataset: Dataset, model: Model, sampling: Sampling, size_px: int, coarse_px: int, *, preread: bool, n_threads: int
-) -> dict[str, int]:
-    """What takes memory -> bytes, for an iteration at the given Fourier boxes (px of the model)."""
+    dataset: Dataset, model: Model, sampling: Sampling, size_px: int, coarse_px: int, *, preread: bool, n_threads: int,
+    gradient: bool = False,
+) -> dict[str, int]:  # fmt: skip
+    """What takes memory -> bytes, for an iteration at the given Fourier boxes (px of the model).
+
+    Parameters
+    ----------
+    gradient : the iteration steps along the gradient: moments, and sums of two half-sets
+    """
     coarse, fine, *_ = coarse_and_fine(sampling)
     k = model.n_classes
     n_row, n_row_coarse = k * fine.n_row_psi, k * coarse.n_row_psi
@@ -43,6 +52,9 @@ def forecast(
         "posteriors of a batch": posterior,
         "threads": n_threads * (8 << 20),
     }
+    if gradient:
+        parts["moments"] = 20 * k * int(math.prod(Lattice(model.box, model.padding, model.box / 2).shape))
+        parts["sums over particles"] += int(k * (model.padding * size_px) ** 2 * 12)
     if preread:
         parts["images kept in memory"] = images_kept(dataset)
     return parts

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from vitreous.engine import filters, gold, gradient, gradient3d, initial, schedule, schedule3d, schedule_gradient
-from vitreous.engine.em3d import joined
+from vitreous.engine import filters, gold, gradient, gradient3d, initial, schedule3d, schedule_gradient
+from vitreous.engine.em import joined
 from vitreous.engine.maximise import changed
 from vitreous.engine.reconstruct3d import reconstruct
 from vitreous.engine.schedule_gradient import GradientOptions
@@ -23,8 +23,6 @@ from vitreous.model.volume import VolumeLattice
 
 # The random key of the first maps' orientations.
 FIRST_VIEWS = 8
-# The accuracies and the sampling are looked at in the first iteration and in every tenth.
-RENEW_EVERY = 10
 # The counter of iterations without gain does not run before this one: the first maps change too much.
 FIRST_STALL = 10
 
@@ -77,17 +75,6 @@ def whole_lattice(state: Refinement) -> VolumeLattice:
     return VolumeLattice(model.box, model.padding, model.box / 2)
 
 
-def particles_of(state: Refinement, settings: Settings, options: GradientOptions) -> list[np.ndarray]:
-    """Positions of the particles of this iteration, in two pseudo-half-sets by the parity of their rows."""
-    dataset, iteration = state.dataset, state.progress.iteration
-    order = schedule.particle_order(dataset.particles.row, settings.random_seed, iteration)
-    order = order[dataset.usable[order]]
-    n = schedule_gradient.subset_size(iteration, len(order), state.models[0].n_classes, options)
-    chosen = np.sort(order[:n])
-    odd = dataset.particles.row[chosen] % 2 == 1
-    return [chosen[~odd], chosen[odd]]
-
-
 def iterate(
     be,
     state: Refinement,
@@ -111,13 +98,11 @@ def iterate(
     steps = schedule_gradient.is_gradient(iteration, options)
     settings = replace(settings, residual_sums=steps)
     model = replace(state.models[0], tau2_fudge=schedule_gradient.tau2_fudge(iteration, options))
-    renew = iteration <= 1 or iteration % RENEW_EVERY == 0 or iteration == options.n_iterations
-    limit_A = schedule_gradient.limit_A(iteration, options)
-    state, (plan,), _ = refine.start_iteration(
-        be, replace(state, models=[model]), settings, auto, renew=renew, limit_A=limit_A
-    )
+    how = {"renew": schedule_gradient.renews(iteration, options), "limit_A": schedule_gradient.limit_A(iteration, options)}
+    state, (plan,), _ = refine.start_iteration(be, replace(state, models=[model]), settings, auto, **how)
     clock.lap("plan")
-    parts = particles_of(state, settings, options)
+    rows, usable = state.dataset.particles.row, state.dataset.usable
+    parts = schedule_gradient.mini_batch(rows, usable, model.n_classes, settings.random_seed, iteration, options)
     accs, dataset = refine.expectation(
         be, [plan, plan], parts, state, settings, source, comm, max_bad=max_bad, advance=advance
     )
@@ -125,7 +110,7 @@ def iterate(
     n_particles, n_significant = (sum(getattr(a, name) for a in accs) for name in ("n_particles", "n_significant"))
     progress = changed(state.progress, *accs)
     directions = sum(a.directions for a in accs)
-    everything = sum(map(len, parts)) == int(state.dataset.usable.sum())
+    everything = sum(map(len, parts)) == int(usable.sum())
     options = replace(options, mu=0.0) if everything or not steps else options
     model, copied = maximise(be, comm, plan, accs, state, options, steps)
     weights = averaged_directions(directions, state.direction_weights, options.mu)

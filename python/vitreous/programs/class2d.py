@@ -1,4 +1,4 @@
-"""2D classification by expectation-maximisation: particles in, class averages and tables out."""
+"""2D classification: particles in, class averages and tables out."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from vitreous import __version__
 from vitreous.engine.schedule import coarse_size, current_size
 from vitreous.engine.settings import Settings
 from vitreous.errors import InputError
+from vitreous.io.moment_files import write_moments
 from vitreous.io.mrc import read_mrc
 from vitreous.io.particles import find_root, quantise
 from vitreous.io.references import read_references
-from vitreous.io.run_files import read_iteration, write_iteration
+from vitreous.io.run_files import RunPaths, read_iteration, write_iteration
 from vitreous.job import classify
 from vitreous.job.forecast import forecast
 from vitreous.job.job import Job, command_line
@@ -24,6 +25,7 @@ from vitreous.job.progress import RunEta, duration, expectation_title, noise_lin
 from vitreous.job.rundir import RunDir, split_optimiser_name
 from vitreous.model.dataset import Dataset
 from vitreous.model.state import Model, Progress, Sampling
+from vitreous.programs.class2d_course import course_of, most_significant, with_first_moments, with_saved_moments
 from vitreous.programs.class2d_options import Options
 from vitreous.programs.launch import open_job, record_options
 from vitreous.programs.option_text import read_record
@@ -103,6 +105,7 @@ def begin(options: Options) -> tuple[Options, classify.State]:
 
 def start(options: Options) -> tuple[Options, classify.State]:
     """State of a new run from the particles file: no references and no noise yet."""
+    options = options.with_gradient_defaults()
     dataset = checked_particles(options)
     first = dataset.optics[0]
     box, pixel = first.box, first.pixel_size_A
@@ -135,7 +138,10 @@ def resume(options: Options) -> tuple[Options, classify.State]:
     saved = Options.saved_values(found.optimiser, found.model_general, found.sampling_general, pixel)
     if not options.is_given("output"):
         saved["output"] = root
-    options = options.continued(saved, chosen)
+    if saved.get("grad"):  # the model holds the weight of its iteration, this label that of the end; negative: not chosen
+        weight = found.optimiser.get("rlnTau2FudgeArg", -1.0)
+        saved = {name: value for name, value in saved.items() if name != "tau2_fudge"} | ({"tau2_fudge": weight} if weight > 0 else {})
+    options = options.continued(saved, chosen).with_gradient_defaults()
     model = replace(found.model, tau2_fudge=options.tau2_fudge, padding=float(options.pad))
     if options.is_given("offset") and options.origin("offset") == "user":
         model = replace(model, sigma_offset_A=options.offset)
@@ -155,7 +161,8 @@ def resume(options: Options) -> tuple[Options, classify.State]:
             f"{options.psi_step:g} --offset_range {options.offset_range:g} --offset_step {options.offset_step:g}; give the run's own"
         )
         dataset = replace(dataset, input=replace(dataset.input, notes=(*dataset.input.notes, note)))
-    return options, classify.State(dataset, model, sampling, found.progress)
+    state = classify.State(dataset, model, sampling, found.progress)
+    return options, with_saved_moments(options, root, state)
 
 
 def first_references(options: Options, model: Model) -> np.ndarray | None:
@@ -183,7 +190,7 @@ def make_settings(options: Options, model: Model, references) -> Settings:
             )
     first = model.references if references is None else references  # a run that goes on has its references in its files
     one_map = model.n_classes > 1 and bool(first.any()) and bool((first == first[0]).all())
-    return engine_settings(
+    settings = engine_settings(
         options,
         model,
         solvent_mask=mask,
@@ -196,6 +203,7 @@ def make_settings(options: Options, model: Model, references) -> Settings:
         fast_subsets=options.fast_subsets,
         skip_maximize=options.skip_maximize,
     )
+    return replace(settings, max_significant=most_significant(options) or 0)
 
 
 def initialise(
@@ -218,6 +226,7 @@ def initialise(
     )
     tell_quarantined(job, state.dataset, told)
     retire_earlier_run(job)
+    state = with_first_moments(options, state)
     write(job, options, state)
     return state
 
@@ -229,45 +238,40 @@ def iterations(
     be, comm, job: Job, options: Options, settings: Settings, state: classify.State, source
 ) -> classify.State:
     """Iterate to the end, writing, logging and telling after each."""
-    total = options.iter
+    total, course = options.iter, course_of(options, settings)
     if total <= state.progress.iteration and options.continue_from:
         job.warning(
             f"--iter {total}: found a run that has done {state.progress.iteration} iterations, expected more to do; "
             f"give --iter {state.progress.iteration + 1} or more to go on"
         )
-    eta = RunEta([float(len(state.dataset))] * (total - state.progress.iteration))
-    while state.progress.iteration < total:
+    eta = RunEta([float(course.n_used(state, i)) for i in range(state.progress.iteration + 1, total + 1)])
+    ended = False
+    while state.progress.iteration < total and not ended:
         job.check_abort()
-        began, before = time.perf_counter(), set(state.dataset.quarantined)
-        n = classify.n_used(state, settings, state.progress.iteration + 1)
-        with job.progress.bar(expectation_title(state.progress.iteration + 1, total), n) as bar:
-            state = classify.iterate(
-                be,
-                state,
-                settings,
-                source,
-                comm,
-                max_bad=options.max_bad_fraction,
-                quantise=quantise,
-                advance=bar.advance,
-            )
+        began, before, iteration = time.perf_counter(), set(state.dataset.quarantined), state.progress.iteration + 1
+        with job.progress.bar(expectation_title(iteration, total), course.n_used(state, iteration)) as bar:
+            how = {"max_bad": options.max_bad_fraction, "quantise": quantise, "advance": bar.advance}
+            state = course.iterate(be, state, settings, source, comm, **how)
         mid = time.perf_counter()
+        reached = state.model.current_resolution_A <= (options.abort_at_resolution or 0)
+        ended = reached or settings.skip_maximize
         if comm.rank == 0:
-            write(job, options, state)
+            if ended or iteration == total or iteration % course.write_every == 0:
+                write(job, options, state)
             state.seconds["files"] = time.perf_counter() - mid
             tell_quarantined(job, state.dataset, before)
             log_iteration(job, options, state, eta.finished(time.perf_counter() - began))
-        if settings.skip_maximize:
-            break
-        if options.abort_at_resolution and state.model.current_resolution_A <= options.abort_at_resolution:
+        if reached:
             job.progress.line(f" Stopped: {state.model.current_resolution_A:.1f} A has reached --abort_at_resolution")
-            break
     return state
 
 
 def write(job: Job, options: Options, state: classify.State) -> None:
     """The files of the iteration; the optimiser's last."""
     settings = saved_settings(options)
+    if state.moments is not None:
+        settings["rlnTau2FudgeArg"] = options.tau2_fudge
+        write_moments(RunPaths(job.dir.root, state.progress.iteration), state.moments, state.model.pixel_size_A)
     write_iteration(
         job.dir.root,
         state.model,
@@ -312,6 +316,7 @@ def tell_memory(be, job: Job, options: Options, state: classify.State, settings:
         coarse_size(model, sampling, settings, size),
         preread=options.preread_images,
         n_threads=be.n_threads,
+        gradient=options.grad,
     )
     shrink = "give fewer classes (--K), a coarser --psi_step, or smaller images"
     first = min(

@@ -10,19 +10,36 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
+from vitreous.engine.schedule_gradient import FIRST_2D, LAST_2D, GradientOptions
 from vitreous.programs.class2d_refused import REFUSED
+from vitreous.programs.gradient_options import GradientFlags
 from vitreous.programs.options import again, option
 from vitreous.programs.refine_shared_options import ClassificationOptions, RefinementOptions
 
+# Of a particle's coarse poses for each class, those that go to the fine pass with --grad (RELION's choice).
+MOST_SIGNIFICANT = 5
+# What --grad means where the user says nothing (RELION's choices).
+WITH_GRADIENT = {"iter": 200, "tau2_fudge": 4.0}
+STEP = 0.3
+# What a mini-batch cannot be used for, and why.
+NOT_WITH_GRADIENT = {
+    "firstiter_cc": "a step needs noise spectra",
+    "always_cc": "a step needs noise spectra",
+    "fast_subsets": "mini-batches are its subsets",
+    "skip_maximize": "a step is a maximisation",
+    "ctf_uncorrected_ref": "a step compares references with images as they are",
+}
 
-class Options(RefinementOptions, ClassificationOptions):
-    """2D classification by expectation-maximisation."""
+
+class Options(RefinementOptions, ClassificationOptions, GradientFlags):
+    """2D classification by expectation-maximisation, or by steps along the gradient."""
 
     PROGRAM: ClassVar[str] = "class2d"
     SUMMARY: ClassVar[str] = "2D classification of particle images"
     EXAMPLES: ClassVar[tuple[str, ...]] = (
         "vitreous class2d --i particles.star --o Class2D/run --K 50 --iter 25 --tau2_fudge 2 \\",
         "                 --particle_diameter 200 --ctf --zero_mask --flatten_solvent --norm --scale --center_classes",
+        "vitreous class2d --i particles.star --o Class2D/run --K 50 --grad --class_inactivity_threshold 0.1 ...",
         "vitreous class2d --continue Class2D/run_it010_optimiser.star",
     )
     REFUSED: ClassVar[dict[str, str]] = REFUSED
@@ -39,8 +56,9 @@ class Options(RefinementOptions, ClassificationOptions):
     solvent_mask: str | None = again(RefinementOptions, "solvent_mask", unset="a circle of the particle diameter")
 
     # Basic
+    iter: int = again(ClassificationOptions, "iter", unset="50; with --grad 200")
     tau2_fudge: float = again(
-        RefinementOptions, "tau2_fudge", "weight of the data against the prior; RELION's GUI gives 2"
+        RefinementOptions, "tau2_fudge", "weight of the data against the prior; RELION's GUI gives 2", unset="1; with --grad 4"
     )
     center_classes: bool = option(
         False,
@@ -82,6 +100,10 @@ class Options(RefinementOptions, ClassificationOptions):
     )
 
     # Expert
+    maxsig: int | None = again(
+        RefinementOptions, "maxsig", unset=f"no limit; with --grad {MOST_SIGNIFICANT} for each class"
+    )
+    grad_stepsize: float | None = again(GradientFlags, "grad_stepsize", unset=f"{STEP}")
     always_cc: bool = option(False, "cross-correlation in all iterations", group="expert", on_continue=True)
     no_init_blobs: bool = option(
         False, "start from averages of random particles instead of blobs on them", group="expert"
@@ -107,3 +129,24 @@ class Options(RefinementOptions, ClassificationOptions):
             with_ = "expected with it, as references made here are corrected"
             raise ValueError(f"--ctf_uncorrected_ref: found without --ref, {with_}; leave --ctf_uncorrected_ref out")
         return self
+
+    @model_validator(mode="after")
+    def _check_gradient(self) -> Options:
+        if self.grad:
+            for name, why in NOT_WITH_GRADIENT.items():
+                if getattr(self, name):
+                    raise ValueError(f"--{name}: found with --grad, expected without, as {why}; leave one of them out")
+        elif self.continue_from is None:  # a run that goes on knows whether it is one with --grad
+            for name, field in GradientFlags.model_fields.items():
+                if getattr(self, name) != field.default:
+                    raise ValueError(f"--{name}: found without --grad, expected with it; add --grad, or leave --{name} out")
+        return self
+
+    def with_gradient_defaults(self) -> Options:
+        """The options with what --grad means where the user said nothing."""
+        left = {name: value for name, value in WITH_GRADIENT.items() if self.origin(name) == "default"}
+        return self.derive("with --grad", **left) if self.grad and left else self
+
+    def gradient(self) -> GradientOptions:
+        """What steers a run with --grad."""
+        return self.steering(GradientOptions(step=STEP, first_size=FIRST_2D, last_size=LAST_2D))

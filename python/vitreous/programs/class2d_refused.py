@@ -6,9 +6,8 @@ from vitreous.programs import refine_refused as flags
 
 _GROUPS = (
     (
-        "gradient-driven classification is not in vitreous yet: leave it and the other gradient options out, "
-        "and give --iter 25",
-        f"{flags.GRADIENT} {flags.OLD_GRADIENT}",
+        flags.NO_OLD_GRADIENT,
+        flags.OLD_GRADIENT,
     ),
     (
         "helical classification is not in vitreous yet: leave it out to classify segments as single particles",

@@ -13,7 +13,7 @@ from vitreous.engine.align_symmetry import align
 from vitreous.engine.schedule import limited_size
 from vitreous.engine.schedule3d import AutoOptions
 from vitreous.engine.schedule_gradient import subset_size
-from vitreous.io.moment_files import with_moments, write_moments
+from vitreous.io.moment_files import read_moments, write_moments
 from vitreous.io.mrc import write_mrc
 from vitreous.io.particles import find_root, quantise
 from vitreous.io.refine_files import RefinePaths
@@ -106,7 +106,8 @@ def resume(options: Options):
     """Options and state of a run that goes on from the files of one iteration."""
     options, state = refine_volume.resume(options, course)
     root, _ = split_optimiser_name(options.continue_from)
-    return options, with_moments(state, root, gradient.whole_lattice(state).shape)
+    paths, shape = RefinePaths(root, state.progress.iteration), gradient.whole_lattice(state).shape
+    return options, replace(state, moments=read_moments(paths, state.models[0].n_classes, shape))
 
 
 def make_settings(options: Options, state: Refinement):

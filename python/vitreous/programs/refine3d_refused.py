@@ -81,7 +81,7 @@ REFUSED_INITIAL: dict[str, str] = flags.refused(
     (
         *_MAPS,
         (
-            "it has no effect in RELION 5 either, or belongs to its older gradients: leave it out",
+            flags.NO_OLD_GRADIENT,
             flags.OLD_GRADIENT,
         ),
         ("it belongs to the refinement of two half-sets: leave it out, or use vitreous refine3d", flags.TWO_HALVES),

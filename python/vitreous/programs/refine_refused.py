@@ -14,6 +14,7 @@ OLD_GRADIENT = (
     "sgd_ini_subset sgd_fin_subset sgd_stepsize sgd_sigma2fudge_initial sgd_sigma2fudge_halflife sgd_skip_anneal "
     "sgd_write_iter"
 )
+NO_OLD_GRADIENT = "it has no effect in RELION 5 either, or belongs to its older gradients: leave it out"
 HELIX = (
     "helix ignore_helical_symmetry helical_nr_asu helical_twist_initial helical_twist_min helical_twist_max "
     "helical_twist_inistep helical_rise_initial helical_rise_min helical_rise_max helical_rise_inistep helical_nstart "
