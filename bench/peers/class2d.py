@@ -1,6 +1,7 @@
 """2D classification side by side: relion_refine and ours, same particles, same flags, same threads, in one run.
 
     python bench/peers/class2d.py --work scratch --runs 3 --json class2d.json
+    python bench/peers/class2d.py --work scratch --only vitreous gradient --n 10000     ours beside ours with --grad
     python bench/peers/class2d.py --work scratch --sizes         growth with box and number of particles, ours only
     python bench/peers/class2d.py --work scratch --judge scratch/set_... scratch/relion_...     an earlier run's quality
 
@@ -35,16 +36,26 @@ view."""
 
 
 def flags(o) -> list[str]:
-    """The flags that both programs get."""
-    return (f"--K {o.K} --iter {o.iter} --tau2_fudge 2 --particle_diameter {o.diameter:g} --ctf --zero_mask "
+    """The flags that all programs get."""
+    return (f"--K {o.K} --tau2_fudge 2 --particle_diameter {o.diameter:g} --ctf --zero_mask "
             "--psi_step 12 --offset_range 5 --offset_step 2 --oversampling 1 --flatten_solvent --norm --scale --pad 2 "
             f"--pool 30 --j {o.j} --random_seed {o.seed} --preread_images --dont_combine_weights_via_disc").split()
 
 
+def own_flags(o, name: str) -> list[str]:
+    """The flags of one program; of the gradient those of RELION's GUI."""
+    gradient = "--grad --class_inactivity_threshold 0.1 --grad_write_iter 10" if name == "gradient" else ""
+    return f"--iter {n_iterations(o, name)} {gradient}".split()
+
+
+def n_iterations(o, name: str) -> int:
+    return o.grad_iter if name == "gradient" else o.iter
+
+
 def programs(o) -> dict[str, list[str]]:
     """Name -> command of what is here to run."""
-    wanted = [name for name in o.only if name == "vitreous" or not (o.sizes or o.earlier)]
-    return pair.found({"vitreous": [*pair.OURS, "class2d"], "relion": [RELION]}, wanted)
+    wanted = [name for name in o.only if name != "relion" or not (o.sizes or o.earlier)]
+    return pair.found({"vitreous": [*pair.OURS, "class2d"], "gradient": [*pair.OURS, "class2d"], "relion": [RELION]}, wanted)
 
 
 def make_set(o, n: int, box: int) -> Path:
@@ -67,31 +78,31 @@ def run_once(o, name: str, command: list[str], particles: Path, i_run: int) -> d
     """Run one program in the set's folder; its cost and quality."""
     out = pair.new_folder(o.work / f"{name}_{particles.name}_K{o.K}_seed{o.seed}_run{i_run}")
     star = o.i.name if o.i else "particles.star"
-    figures = pair.measured(name, [*command, "--i", star, "--o", str(out / "run"), *flags(o)], particles, out)
-    return {"program": name, **figures, **quality(o, particles, out)}
+    figures = pair.measured(name, [*command, "--i", star, "--o", str(out / "run"), *flags(o), *own_flags(o, name)], particles, out)
+    return {"program": name, **figures, **quality(o, particles, out, n_iterations(o, name))}
 
 
 def earlier_run(o, particles: Path) -> dict:
     """What an earlier run of RELION cost (cost.json in its folder) and how good it was."""
     figures = json.loads((o.earlier / "cost.json").read_text())
     figures.pop("rc", None)
-    return {"program": "relion", **figures, **quality(o, particles, o.earlier)}
+    return {"program": "relion", **figures, **quality(o, particles, o.earlier, o.iter)}
 
 
-def quality(o, particles: Path, out: Path) -> dict:
+def quality(o, particles: Path, out: Path, iteration: int) -> dict:
     """Figures of the last iteration of a run: the program's own, and the judge's where there is a truth (else NaN)."""
-    averages, share, estimated_A = files.class_table(out / f"run_it{o.iter:03d}_model.star")
+    averages, share, estimated_A = files.class_table(out / f"run_it{iteration:03d}_model.star")
     occupied = np.flatnonzero(share >= judge.MIN_SHARE)
     own = {"resolution_A": float(estimated_A[occupied].min()), "n_classes": len(occupied)}
-    judged = {} if o.i else against_truth(o, particles, out, averages, share, occupied)
+    judged = {} if o.i else against_truth(o, particles, out, iteration, averages, share, occupied)
     return {**{key: float("nan") for key, _, _ in COLUMNS[len(pair.COSTS) :]}, **own, **judged}
 
 
-def against_truth(o, particles: Path, out: Path, averages, share, occupied) -> dict:
+def against_truth(o, particles: Path, out: Path, iteration: int, averages, share, occupied) -> dict:
     """The judge's figures for the last iteration of a run on a simulated set."""
     tables = files.read_star(particles / "truth.star")
     truth, pixel_size_A = tables["particles"], float(tables["optics"]["rlnImagePixelSize"][0])
-    found = files.read_star(out / f"run_it{o.iter:03d}_data.star")["particles"]
+    found = files.read_star(out / f"run_it{iteration:03d}_data.star")["particles"]
     row_of = {name.lstrip("0"): i for i, name in enumerate(truth["rlnImageName"])}
     row = np.array([row_of[name.lstrip("0")] for name in found["rlnImageName"]])
     view = files.numbers(truth, "rlnClassNumber").astype(int)[row]
@@ -120,10 +131,11 @@ def main(arguments=None) -> None:
     parser.add_argument("--model", type=Path, help="PDB file to simulate; without it a random chain")
     parser.add_argument("--K", type=int, default=20)
     parser.add_argument("--iter", type=int, default=25)
+    parser.add_argument("--grad_iter", type=int, default=200, help="iterations of the gradient")
     parser.add_argument("--diameter", type=float, default=220.0)
     parser.add_argument("--j", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", nargs="+", default=["relion", "vitreous"], choices=["relion", "vitreous"])
+    parser.add_argument("--only", nargs="+", default=["relion", "vitreous"], choices=["relion", "vitreous", "gradient"])
     parser.add_argument("--sizes", action="store_true", help="ours at 64 and 128 px, n and 4 n particles")
     parser.add_argument("--i", type=Path, help="STAR file of real particles in place of a simulated set: no truth")
     parser.add_argument("--set", type=Path, help="folder of a simulated set to use in place of a new one")
@@ -133,7 +145,7 @@ def main(arguments=None) -> None:
     o = parser.parse_args(arguments)
     o.work = o.work.resolve()
     if o.judge:
-        print(json.dumps(quality(o, *o.judge), indent=1))
+        print(json.dumps(quality(o, *o.judge, o.iter), indent=1))
         return
     found, runs = programs(o), []
     sizes = [(o.n, 64), (4 * o.n, 64), (o.n, 128), (4 * o.n, 128)] if o.sizes else [(o.n, o.box)]

@@ -79,3 +79,43 @@ def test_classes_of_few_particles_step_less():
 def test_limit_of_the_detail(first, last, iteration, want):
     options = GradientOptions(n_iterations=200, first_limit_A=first, last_limit_A=last)
     assert schedule.limit_A(iteration, options) == pytest.approx(want)
+
+
+def mini_batch(iteration=1, n_classes=1, options=USUAL, n=400):
+    usable = np.ones(n, bool)
+    usable[7] = False
+    return schedule.mini_batch(np.arange(n), usable, n_classes, 3, iteration, options)
+
+
+def test_mini_batch_is_split_by_parity_and_leaves_out_what_cannot_be_used():
+    even, odd = mini_batch()
+    assert (even % 2 == 0).all() and (odd % 2 == 1).all() and 7 not in odd
+    assert len(even) + len(odd) == 200 and abs(len(even) - len(odd)) < 60
+    assert len(set(np.concatenate(mini_batch(2))) & {*even, *odd}) < 150  # drawn afresh: half of them on average
+
+
+def test_mini_batch_goes_by_the_rows_whatever_their_order():
+    rows = np.random.default_rng(0).permutation(400)
+    found = schedule.mini_batch(rows, np.ones(400, bool), 1, 3, 1, USUAL)
+    want = schedule.mini_batch(np.arange(400), np.ones(400, bool), 1, 3, 1, USUAL)
+    for positions, same in zip(found, want):
+        assert set(rows[positions]) == set(same)
+
+
+def test_last_mini_batch_of_several_classes_is_everything():
+    parts = mini_batch(200, 2, GradientOptions(n_iterations=200, first_subset=10, last_subset=10))
+    assert sum(map(len, parts)) == 399
+
+
+def test_subsets_of_a_classification_in_2d():
+    flat = GradientOptions(n_iterations=200, first_size=schedule.FIRST_2D, last_size=schedule.LAST_2D)
+    sizes = {n: [schedule.subset_size(i, n, 50, flat) for i in (1, 160, 200)] for n in (500, 100_000, 10_000_000)}
+    assert sizes == {500: [200, 500, 500], 100_000: [500, 5_000, 100_000], 10_000_000: [10_000, 100_000, 10_000_000]}
+
+
+def test_accuracies_are_renewed_in_the_first_iteration_every_tenth_and_the_last():
+    assert [i for i in range(1, 26) if schedule.renews(i, GradientOptions(n_iterations=25))] == [1, 10, 20, 25]
+
+
+def test_last_phase_begins_where_the_middle_one_ends():
+    assert [schedule.is_last_phase(i, USUAL) for i in (1, 159, 160, 200)] == [False, False, True, True]

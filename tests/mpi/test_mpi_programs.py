@@ -23,6 +23,8 @@ OF = {
         "low_resol_join_halves": 60, "auto_local_healpix_order": 3, "solvent_correct_fsc": True, "solvent_mask": True,
     },
     "class3d": {"ref": True, "ini_high": 50, "healpix_order": 1, "offset_range": 2, "offset_step": 2, "K": 2, "iter": 2},
+    "class2d --grad": {"K": 3, "iter": 4, "psi_step": 15, "offset_range": 3, "offset_step": 1, "center_classes": True, "grad_em_iters": 1,
+                       "grad_ini_subset": 60, "grad_fin_subset": 100, "grad_write_iter": 1, "class_inactivity_threshold": 0.1},
     "initial-model": {"offset_range": 2, "K": 2, "iter": 3, "grad_write_iter": 1},
 }  # fmt: skip
 FILES = {"ref": "truth.mrc", "solvent_mask": "mask.mrc"}
@@ -38,15 +40,17 @@ def options_of(program, particles, root, **more):
 
 def words_of(program, particles, root, **more):
     chosen = options_of(program, particles, root, **more)
-    return [program] + [w for k, v in chosen.items() for w in ([f"--{k}"] if v is True else [f"--{k}", str(v)])]
+    return program.split() + [w for k, v in chosen.items() for w in ([f"--{k}"] if v is True else [f"--{k}", str(v)])]
 
 
 def last_files(root, program):
     """Data file, model file and maps of the last iteration."""
     last = max(root.parent.glob(f"{root.name}_it*_data.star"))
     start = str(last).removesuffix("_data.star")
-    maps = {"class2d": ["classes.mrcs"], "refine3d": ["half1_class001.mrc", "half2_class001.mrc"]}
-    maps = maps.get(program, ["class001.mrc", "class002.mrc"])
+    maps = {
+        "class2d": ["classes.mrcs"], "class2d --grad": ["classes.mrcs", "1moment.mrcs"],
+        "refine3d": ["half1_class001.mrc", "half2_class001.mrc"],
+    }.get(program, ["class001.mrc", "class002.mrc"])  # fmt: skip
     model = "half1_model.star" if program == "refine3d" else "model.star"
     return last, f"{start}_{model}", [f"{start}_{name}" for name in maps]
 
@@ -59,7 +63,8 @@ def alone(particles, tmp_path_factory):
     def root(program):
         if program not in made:
             made[program] = tmp_path_factory.mktemp(program) / "run"
-            call(program, verb=0, **options_of(program, particles, made[program]))
+            name, *switches = program.split()
+            call(name, verb=0, **options_of(program, particles, made[program]), **{s.strip("-"): True for s in switches})
         return made[program]
 
     return root
@@ -84,7 +89,7 @@ def same_answer(root, other, program):
 
 @pytest.mark.parametrize(
     ("program", "n"), [("class2d", 1), ("class2d", 2), ("class2d", 3), ("refine3d", 2), ("refine3d", 3), ("class3d", 3),
-                      ("initial-model", 3)]
+                      ("initial-model", 3), ("class2d --grad", 1), ("class2d --grad", 2), ("class2d --grad", 3)]
 )
 def test_program_does_not_depend_on_the_number_of_processes(launcher, alone, particles, tmp_path, program, n):
     done = launcher.vitreous(n, words_of(program, particles, tmp_path / "run"))

@@ -386,7 +386,7 @@ def test_random_seed_is_drawn_recorded_and_repeats_the_run(run, outputs):
     ({"sym": "D7"}, r"--sym: found 'D7', expected C1"),
     ({"kk": 3}, r"--kk: found an unknown option, .*did you mean --K\?|--kk: found an unknown option"),
     ({"healpix_order": 3}, r"--healpix_order: found an option of RELION.*3D"),
-    ({"grad": True}, r"--grad: found an option of RELION.*--iter 25"),
+    ({"som": True}, r"--som: found an option of RELION.*no effect in RELION 5 either"),
     ({"ctf_phase_flipped": True, "only_flip_phases": True}, r"--only_flip_phases: found together"),
     ({"ctf": None, "ctf_intact_first_peak": True}, r"--ctf_intact_first_peak: found without --ctf"),
     ({"ctf_uncorrected_ref": True}, r"--ctf_uncorrected_ref: found without --ref, expected with it"),
