@@ -7,6 +7,7 @@ Source: docs/equations.md#slice, #wiener
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.fft
@@ -21,6 +22,7 @@ class Lattice(PaddedLattice):
 
     Attributes
     ----------
+    distance : (ny, nx) float64    |R| of each sample, in samples of the padded box
     shell : (ny, nx) int32         shell of the unpadded box of each sample
     inside : (ny, nx) bool         |R| <= radius
     """
@@ -31,16 +33,16 @@ class Lattice(PaddedLattice):
     def shape(self) -> tuple[int, int]:
         return self.ny, self.nx
 
-    @property
+    @cached_property
     def distance(self) -> np.ndarray:
         y, x = np.mgrid[-(self.nx - 1) : self.nx, : self.nx]
         return np.hypot(x, y)
 
-    @property
+    @cached_property
     def shell(self) -> np.ndarray:
         return round_half_up(self.distance / self.ratio)
 
-    @property
+    @cached_property
     def inside(self) -> np.ndarray:
         return self.distance <= self.radius
 
