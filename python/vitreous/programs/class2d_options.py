@@ -31,7 +31,7 @@ NOT_WITH_GRADIENT = {
 }
 
 
-class Options(RefinementOptions, ClassificationOptions, GradientFlags):
+class Options(GradientFlags, RefinementOptions, ClassificationOptions):
     """2D classification by expectation-maximisation, or by steps along the gradient."""
 
     PROGRAM: ClassVar[str] = "class2d"

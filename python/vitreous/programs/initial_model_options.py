@@ -22,7 +22,7 @@ MOST_SIGNIFICANT = 100
 FIRST_DETAIL, LAST_DETAIL = 1 / 5, 1 / 10
 
 
-class Options(VolumeOptions, GradientFlags):
+class Options(GradientFlags, VolumeOptions):
     """First maps from nothing but the particles, by steps along the gradient of their likelihood."""
 
     PROGRAM: ClassVar[str] = "initial-model"
