@@ -9,15 +9,16 @@ from test_batches import dataset
 
 from vitreous import backend
 from vitreous.engine.em import Accumulator
+from vitreous.engine.gradient import no_moments
+from vitreous.engine.reconstruct import Lattice
 from vitreous.job.batches import batch_size
 from vitreous.job.forecast import forecast
 
 
-def predicted(problem, size, coarse, preread=False, n_threads=2, n=40):
+def predicted(problem, size, coarse, preread=False, n_threads=2, n=40, gradient=False):
     data = dataset(n, boxes=(problem.box,))
-    return forecast(
-        data, case.model_of(problem), case.sampling_of(problem), size, coarse, preread=preread, n_threads=n_threads
-    )
+    how = {"preread": preread, "n_threads": n_threads, "gradient": gradient}
+    return forecast(data, case.model_of(problem), case.sampling_of(problem), size, coarse, **how)
 
 
 def test_forecast_of_slices_and_sums_is_their_size():
@@ -35,6 +36,18 @@ def test_forecast_of_slices_and_sums_is_their_size():
     own = sum(a.nbytes for a in sums) + acc.lattice_data.nbytes + acc.lattice_weight.nbytes
     assert own <= parts["sums over particles"]
     assert plan.reference_ft.nbytes + plan.model.references.nbytes <= parts["references and their transforms"]
+
+
+def test_forecast_of_a_gradient_has_its_moments_and_the_sums_of_two_halves():
+    be = backend.cpu(2)
+    problem = case.problem(n=4, psi_step_deg=6.0, increment_px=8)
+    plan = case.plan_of(be, problem)
+    moments = no_moments(plan.model.n_classes, Lattice(problem.box, problem.padding, problem.box / 2).shape)
+    acc = Accumulator.empty(plan)
+    one, two = (predicted(problem, plan.size, plan.coarse_size, gradient=g) for g in (False, True))
+    assert two["moments"] == moments.first.nbytes + moments.second.nbytes
+    assert two["sums over particles"] - one["sums over particles"] >= acc.lattice_data.nbytes + acc.lattice_weight.nbytes
+    assert all(two[name] >= one[name] for name in one)
 
 
 def test_forecast_grows_with_what_it_depends_on():

@@ -412,10 +412,10 @@ def insert_banks(be, plan: Plan, acc: Accumulator) -> None:
 
 
 def insert_rows(be, plan: Plan, geometry: Geometry, bank: Bank, data, weight, acc: Accumulator) -> None:
-    """Back-project rows of a bank into the accumulator's lattices."""
+    """Back-project rows of a bank into the accumulator's lattices; ``data`` is used up."""
     kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))
     if plan.settings.residual_sums:
-        data = data - weight[:, None] * bank.slices
+        data -= weight[:, None] * bank.slices
     if geometry.gain != 1:
         data, weight = data * np.float32(geometry.gain), weight * np.float32(geometry.gain**2)
     kernels.backproject(

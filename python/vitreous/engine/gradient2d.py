@@ -82,8 +82,8 @@ def step_class(be, plan: Plan, accs, moments: Moments, options: GradientOptions,
     ft, _ = reference_transform(plan.model.references[k : k + 1], lattice, be.n_threads, for_slices=False)
     ft = gradient.stepped(ft[0], moments, k, shell, length, fudge)
     image = soft_corners(inverse_transform(ft[None] * np.float32(lattice.box**2), lattice, be.n_threads))
-    mean = np.where(shell >= 0, 0.5 * (weights[0] + weights[1]), 0)
-    known = reliability(mean[None], prior_weights(tau2[None], lattice, fudge), lattice)
+    both = np.where(shell >= 0, weights[0] + weights[1], 0)  # the average is of all particles
+    known = reliability(both[None], prior_weights(tau2[None], lattice, fudge), lattice)
     return image[0].astype(np.float32), moments.first[:, k], moments.second[k], [values[0] for values in known]
 
 
