@@ -25,7 +25,14 @@ from vitreous.job.progress import RunEta, duration, expectation_title, noise_lin
 from vitreous.job.rundir import RunDir, split_optimiser_name
 from vitreous.model.dataset import Dataset
 from vitreous.model.state import Model, Progress, Sampling
-from vitreous.programs.class2d_course import course_of, most_significant, with_first_moments, with_saved_moments
+from vitreous.programs.class2d_course import (
+    course_of,
+    most_significant,
+    settings_of_the_end,
+    with_first_moments,
+    with_saved_moments,
+    with_weight_of_the_end,
+)
 from vitreous.programs.class2d_options import Options
 from vitreous.programs.launch import open_job, record_options
 from vitreous.programs.option_text import read_record
@@ -138,10 +145,7 @@ def resume(options: Options) -> tuple[Options, classify.State]:
     saved = Options.saved_values(found.optimiser, found.model_general, found.sampling_general, pixel)
     if not options.is_given("output"):
         saved["output"] = root
-    if saved.get("grad"):  # the model holds the weight of its iteration, this label that of the end; negative: not chosen
-        weight = found.optimiser.get("rlnTau2FudgeArg", -1.0)
-        saved = {name: value for name, value in saved.items() if name != "tau2_fudge"} | ({"tau2_fudge": weight} if weight > 0 else {})
-    options = options.continued(saved, chosen).with_gradient_defaults()
+    options = options.continued(with_weight_of_the_end(saved, found.optimiser), chosen).with_gradient_defaults()
     model = replace(found.model, tau2_fudge=options.tau2_fudge, padding=float(options.pad))
     if options.is_given("offset") and options.origin("offset") == "user":
         model = replace(model, sigma_offset_A=options.offset)
@@ -268,9 +272,8 @@ def iterations(
 
 def write(job: Job, options: Options, state: classify.State) -> None:
     """The files of the iteration; the optimiser's last."""
-    settings = saved_settings(options)
+    settings = saved_settings(options) | settings_of_the_end(options)
     if state.moments is not None:
-        settings["rlnTau2FudgeArg"] = options.tau2_fudge
         write_moments(RunPaths(job.dir.root, state.progress.iteration), state.moments, state.model.pixel_size_A)
     write_iteration(
         job.dir.root,

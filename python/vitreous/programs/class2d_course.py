@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from vitreous.engine.schedule_gradient import subset_size
 from vitreous.engine.settings import Settings
@@ -12,6 +13,8 @@ from vitreous.io.moment_files import read_moments
 from vitreous.io.run_files import RunPaths
 from vitreous.job import classify, gradient2d
 from vitreous.programs.class2d_options import MOST_SIGNIFICANT, Options
+
+WEIGHT_OF_THE_END = "rlnTau2FudgeArg"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,20 @@ def course_of(options: Options, settings: Settings) -> Course:
 def most_significant(options: Options) -> int | None:
     """How many poses of a particle go to the fine pass; None = no limit."""
     return options.maxsig or (MOST_SIGNIFICANT * options.K if options.grad else None)
+
+
+def settings_of_the_end(options: Options) -> dict[str, float]:
+    """Label of data_optimiser_general -> the weight of the data towards the end; the model's file has its iteration's."""
+    return {WEIGHT_OF_THE_END: options.tau2_fudge} if options.grad else {}
+
+
+def with_weight_of_the_end(saved: dict[str, Any], optimiser: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved options, field name -> value, with that weight in place of the iteration's; none where RELION's user chose none."""
+    if not saved.get("grad"):
+        return saved
+    weight = optimiser.get(WEIGHT_OF_THE_END, -1.0)
+    others = {name: value for name, value in saved.items() if name != "tau2_fudge"}
+    return others | {"tau2_fudge": weight} if weight > 0 else others
 
 
 def with_first_moments(options: Options, state: classify.State) -> classify.State:
