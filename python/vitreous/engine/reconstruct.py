@@ -25,6 +25,7 @@ class Lattice(PaddedLattice):
     distance : (ny, nx) float64    |R| of each sample, in samples of the padded box
     shell : (ny, nx) int32         shell of the unpadded box of each sample
     inside : (ny, nx) bool         |R| <= radius
+    sign : (ny, nx) float32        1 or -1: refers phases to the centre of the box in place of its corner, and back
     """
 
     RIM = 3  # the 2D kernels ask for a whole sample beyond the reach
@@ -45,6 +46,11 @@ class Lattice(PaddedLattice):
     @cached_property
     def inside(self) -> np.ndarray:
         return self.distance <= self.radius
+
+    @cached_property
+    def sign(self) -> np.ndarray:
+        y, x = np.mgrid[-(self.nx - 1) : self.nx, : self.nx]
+        return np.where((x + y) % 2, -1.0, 1.0).astype(np.float32)
 
 
 def gridding_correction(box: int, padding: float) -> np.ndarray:
@@ -80,8 +86,7 @@ def reference_transform(
     n = min(nx - 1, side // 2)
     out[:, nx - 1 : nx + n, : n + 1] = ft[:, : n + 1, : n + 1]
     out[:, nx - 1 - n : nx - 1, : n + 1] = ft[:, side - n :, : n + 1]
-    y, x = np.mgrid[-(nx - 1) : nx, :nx]
-    out *= (np.where((x + y) % 2, -1.0, 1.0) * lattice.inside / box**2).astype(np.float32)
+    out *= (lattice.inside / box**2).astype(np.float32) * lattice.sign
     power = shell_mean(0.5 * (out.real.astype(np.float64) ** 2 + out.imag.astype(np.float64) ** 2), lattice)
     if low_cut_px:  # after the power: the prior on what is reconstructed holds for all shells
         out *= lattice.distance * box / side > low_cut_px
@@ -213,8 +218,7 @@ def inverse_transform(ft, lattice: Lattice, n_threads: int = 1) -> np.ndarray:
     (K, box, box) float32              cropped from the padded box
     """
     box, side, nx = lattice.box, lattice.side, lattice.nx
-    y, x = np.mgrid[-(nx - 1) : nx, :nx]
-    values = ft * np.where((x + y) % 2, -1.0, 1.0).astype(np.float32)
+    values = ft * lattice.sign
     n = min(nx - 1, side // 2)
     whole = np.zeros((len(ft), side, side // 2 + 1), np.complex64)
     whole[:, : n + 1, : n + 1] = values[:, nx - 1 : nx + n, : n + 1]
