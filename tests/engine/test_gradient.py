@@ -8,8 +8,8 @@ import refine3d_case as case
 
 from vitreous import backend
 from vitreous.engine import em3d, gradient, gradient3d
+from vitreous.engine.gradient_settings import GradientOptions
 from vitreous.engine.reconstruct3d import inverse_transform, reference_transform
-from vitreous.engine.schedule_gradient import GradientOptions
 from vitreous.model.volume import VolumeLattice
 
 SHAPE = (5, 5, 3)

@@ -8,10 +8,10 @@ import pytest
 
 from vitreous import backend
 from vitreous.engine import em, gradient, gradient2d
+from vitreous.engine.gradient_settings import GradientOptions
 from vitreous.engine.maximise import maximise as maximise_em
 from vitreous.engine.plan import make_plan
 from vitreous.engine.reconstruct import Lattice, reference_transform
-from vitreous.engine.schedule_gradient import GradientOptions
 from vitreous.model.state import Progress
 
 # Transforms and sums in float32, relative to the largest value. Measured: 1e-6.

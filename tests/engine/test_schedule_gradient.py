@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vitreous.engine import schedule_gradient as schedule
-from vitreous.engine.schedule_gradient import GradientOptions
+from vitreous.engine.gradient_settings import FIRST_2D, LAST_2D, GradientOptions
 
 USUAL = GradientOptions(n_iterations=200)
 
@@ -108,7 +108,7 @@ def test_last_mini_batch_of_several_classes_is_everything():
 
 
 def test_subsets_of_a_classification_in_2d():
-    flat = GradientOptions(n_iterations=200, first_size=schedule.FIRST_2D, last_size=schedule.LAST_2D)
+    flat = GradientOptions(n_iterations=200, first_size=FIRST_2D, last_size=LAST_2D)
     sizes = {n: [schedule.subset_size(i, n, 50, flat) for i in (1, 160, 200)] for n in (500, 100_000, 10_000_000)}
     assert sizes == {500: [200, 500, 500], 100_000: [500, 5_000, 100_000], 10_000_000: [10_000, 100_000, 10_000_000]}
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from vitreous.engine import schedule_gradient
-from vitreous.engine.schedule_gradient import GradientOptions
+from vitreous.engine.gradient_settings import GradientOptions
 from vitreous.model.state import Model, Moments
 
 # Moments are divided by the root of the second, which must not vanish.

@@ -8,6 +8,7 @@ import numpy as np
 
 from vitreous.engine import gradient, schedule_gradient
 from vitreous.engine.em import Accumulator, joined
+from vitreous.engine.gradient_settings import GradientOptions
 from vitreous.engine.maximise import class_statistics, mass_centres, moved, solvent_mask, update_parameters
 from vitreous.engine.plan import Plan
 from vitreous.engine.reconstruct import (
@@ -19,7 +20,6 @@ from vitreous.engine.reconstruct import (
     reliability,
     soft_corners,
 )
-from vitreous.engine.schedule_gradient import GradientOptions
 from vitreous.model.state import Model, Moments
 
 # A reference is recentred once it is this far off, px, and this part of the particle's diameter (RELION's choices): smaller

@@ -10,6 +10,7 @@ from vitreous.engine import gradient
 from vitreous.engine.em import joined
 from vitreous.engine.em3d import Accumulator3D, Plan3D
 from vitreous.engine.gold import finished
+from vitreous.engine.gradient_settings import GradientOptions
 from vitreous.engine.maximise import class_statistics, update_parameters
 from vitreous.engine.reconstruct3d import (
     complete,
@@ -18,7 +19,6 @@ from vitreous.engine.reconstruct3d import (
     reliability,
     soften_corners,
 )
-from vitreous.engine.schedule_gradient import GradientOptions
 from vitreous.model.state import Moments
 from vitreous.model.volume import VolumeLattice
 

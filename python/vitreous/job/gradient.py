@@ -9,9 +9,9 @@ import numpy as np
 
 from vitreous.engine import filters, gold, gradient, gradient3d, initial, schedule3d, schedule_gradient
 from vitreous.engine.em import joined
+from vitreous.engine.gradient_settings import GradientOptions
 from vitreous.engine.maximise import changed
 from vitreous.engine.reconstruct3d import reconstruct
-from vitreous.engine.schedule_gradient import GradientOptions
 from vitreous.engine.settings import Settings
 from vitreous.engine.slices3d import CtfChoice
 from vitreous.job import refine

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from vitreous.engine import gradient, gradient2d, schedule_gradient
 from vitreous.engine.em import joined
+from vitreous.engine.gradient_settings import GradientOptions
 from vitreous.engine.maximise import changed
 from vitreous.engine.maximise import maximise as maximise_em
 from vitreous.engine.plan import Plan
 from vitreous.engine.reconstruct import Lattice
 from vitreous.engine.schedule import updated_resolution
-from vitreous.engine.schedule_gradient import GradientOptions
 from vitreous.engine.settings import Settings
 from vitreous.job import classify
 from vitreous.job.classify import Clock, State

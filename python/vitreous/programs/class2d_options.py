@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
-from vitreous.engine.schedule_gradient import FIRST_2D, LAST_2D, GradientOptions
+from vitreous.engine.gradient_settings import FIRST_2D, LAST_2D, GradientOptions
 from vitreous.programs.class2d_refused import REFUSED
 from vitreous.programs.gradient_options import GradientFlags
 from vitreous.programs.options import again, option

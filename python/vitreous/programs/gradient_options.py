@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pydantic import field_validator
 
-from vitreous.engine.schedule_gradient import FIRST_STEP, GradientOptions
+from vitreous.engine.gradient_settings import FIRST_STEP, GradientOptions
 from vitreous.programs.options import ProgramOptions, option
 
 

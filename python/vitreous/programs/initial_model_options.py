@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
-from vitreous.engine.schedule_gradient import GradientOptions
+from vitreous.engine.gradient_settings import GradientOptions
 from vitreous.programs.gradient_options import GradientFlags
 from vitreous.programs.options import again, option
 from vitreous.programs.refine3d_refused import REFUSED_INITIAL
