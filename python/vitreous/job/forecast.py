@@ -54,7 +54,7 @@ def forecast(
     }
     if gradient:
         parts["moments"] = 20 * k * int(math.prod(Lattice(model.box, model.padding, model.box / 2).shape))
-        parts["sums over particles"] += int(k * (model.padding * size_px) ** 2 * 12) + 4 * n_row * n_pixels(size_px) * 2
+        parts["sums over particles"] += int(k * (model.padding * size_px) ** 2 * 12) + 4 * n_row * pixels(size_px) * 2
     if preread:
         parts["images kept in memory"] = images_kept(dataset)
     return parts
