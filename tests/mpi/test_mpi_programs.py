@@ -25,7 +25,7 @@ OF = {
     "class3d": {"ref": True, "ini_high": 50, "healpix_order": 1, "offset_range": 2, "offset_step": 2, "K": 2, "iter": 2},
     "class2d --grad": {"K": 3, "iter": 4, "psi_step": 15, "offset_range": 3, "offset_step": 1, "center_classes": True, "grad_em_iters": 1,
                        "grad_ini_subset": 60, "grad_fin_subset": 100, "grad_write_iter": 1, "class_inactivity_threshold": 0.1},
-    "initial-model": {"offset_range": 2, "K": 2, "iter": 3, "grad_write_iter": 1},
+    "initial-model": {"offset_range": 2, "K": 2, "iter": 3, "starts": 2, "grad_write_iter": 1},
 }  # fmt: skip
 FILES = {"ref": "truth.mrc", "solvent_mask": "mask.mrc"}
 # Sums of float32 in another order: 1e-6 of the largest value of a map, which later iterations carry on.

@@ -1,5 +1,7 @@
 """initial-model as a user runs it, on a small simulated set: the right structure, its files, going on."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def case(tmp_path_factory):
 def model(case, root, **options):
     """The result of a run with the usual options, others as given."""
     given = {"i": str(case / "particles.star"), "particle_diameter": DIAMETER_A, "ctf": True, "zero_mask": True,
-             "flatten_solvent": True, "offset_range": 2, "iter": 30, "random_seed": 1}  # fmt: skip
+             "flatten_solvent": True, "offset_range": 2, "iter": 30, "starts": 1, "random_seed": 1}  # fmt: skip
     if "continue" in options:
         given = {}
     given |= {"o": str(root), "j": 2, "verb": 0} | options
@@ -97,6 +99,21 @@ def test_initial_model_of_two_classes_ends_with_all_particles(case, tmp_path):
     assert result.maps.shape[0] == 2 and (result.particles.p_max > 0).all()
     assert set(result.particles.class_number) <= {1, 2}
     assert result.model.class_weight.sum() == pytest.approx(1)
+
+
+def test_initial_model_goes_on_from_the_start_that_explains_the_particles_best(case, tmp_path):
+    """Four of ten iterations of three starts; the best one's files are left, and from them the run goes on to the bit."""
+    model(case, tmp_path / "run", starts=3, iter=10)
+    events = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
+    tried = {e["number"]: e["log_likelihood"] for e in events if e["event"] == "start tried"}
+    assert set(tried) == {1, 2, 3} and len(set(tried.values())) == 3
+    general = read_star(tmp_path / "run_it004_model.star")["model_general"].columns
+    assert general["rlnLogLikelihood"][0] == pytest.approx(max(tried.values()), abs=1e-3)
+    model(case, tmp_path / "again", **{"continue": str(tmp_path / "run_it004_optimiser.star")})
+    same(tmp_path / "run", tmp_path / "again", "010")
+    model(case, tmp_path / "alone", iter=10, grad_write_iter=4)  # the first start is that of a run with no other
+    general = read_star(tmp_path / "alone_it004_model.star")["model_general"].columns
+    assert general["rlnLogLikelihood"][0] == pytest.approx(tried[1], abs=1e-3)
 
 
 def test_initial_model_begins_with_a_given_map(case, tmp_path):

@@ -15,6 +15,14 @@ from vitreous.model.band import round_half_up
 LEAST_BETWEEN = 0.1
 # The accuracies and the sampling are looked at in the first iteration and in every tenth.
 RENEW_EVERY = 10
+# Share of the middle phase after which the starts of a run are compared (docs/decisions/0052).
+TRIAL_SHARE = 0.2
+
+
+def trial_iterations(options: GradientOptions) -> int:
+    """After how many iterations starts are compared: when mini-batches have begun to grow, and wrong maps fall behind."""
+    first, growing, _ = phases(options)
+    return max(first + int(TRIAL_SHARE * growing), 1)
 
 
 def phases(options: GradientOptions) -> tuple[int, int, int]:

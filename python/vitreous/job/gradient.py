@@ -23,18 +23,22 @@ from vitreous.model.volume import VolumeLattice
 
 # The random key of the first maps' orientations.
 FIRST_VIEWS = 8
+STARTS_APART = 1000  # between the seeds of the first maps of a run's starts
 # The counter of iterations without gain does not run before this one: the first maps change too much.
 FIRST_STALL = 10
 
 
-def first_maps(be, comm, state: Refinement, settings: Settings, source, *, n_first: int, use_blobs: bool) -> np.ndarray:
+def first_maps(
+    be, comm, state: Refinement, settings: Settings, source, *, n_first: int, use_blobs: bool, start: int = 0
+) -> np.ndarray:
     """(K, box, box, box) float32: maps of the first particles at random orientations, or blobs of their contrast.
 
     Parameters
     ----------
     n_first : particles, at least five a class
+    start : number of the start; each has other maps
     """
-    model, seed = state.models[0], settings.random_seed
+    model, seed = state.models[0], settings.random_seed + STARTS_APART * start
     order = first_particles(state.dataset, n_first, 5 * model.n_classes, seed)
     class_of = np.zeros(len(state.dataset), np.int32)
     class_of[order] = np.arange(len(order)) % model.n_classes

@@ -12,7 +12,7 @@ import numpy as np
 from vitreous.engine.align_symmetry import align
 from vitreous.engine.schedule import limited_size
 from vitreous.engine.schedule3d import AutoOptions
-from vitreous.engine.schedule_gradient import subset_size
+from vitreous.engine.schedule_gradient import subset_size, trial_iterations
 from vitreous.io.moment_files import read_moments, write_moments
 from vitreous.io.mrc import write_mrc
 from vitreous.io.particles import find_root, quantise
@@ -66,9 +66,7 @@ def run(options: Options, be, comm) -> Result:
             parts = refine_volume.tell_memory(be, job, options, settings, state, size_px=size_px, gradient=True)
             if not options.continue_from:
                 comm.map(lambda s: check(options, settings, s, source), [state])
-                state = with_first_maps(be, comm, options, settings, state, source)
-                settings = make_settings(options, state)  # they ask whether the classes begin alike
-                state = comm.map(lambda s: initialise(be, job, options, settings, s, source), [state])[0]
+                settings, state = begun(be, comm, job, options, settings, state, source)
             elif state.moments is None:
                 job.warning(f"{options.continue_from}: has no moments of vitreous beside it; the run goes on from its maps alone")
                 state = gradient.without_moments(state)
@@ -127,41 +125,93 @@ def course(options: Options) -> Course:
     return Course(None, options.iter)
 
 
-def with_first_maps(be, comm, options: Options, settings, state: Refinement, source) -> Refinement:
+def begun(be, comm, job, options: Options, settings, state: Refinement, source):
+    """Settings, and the state of iteration 0; or after a trial, of that start which explains the particles best."""
+    n_starts, best = 1 if options.ref else options.starts, None
+    for i_start in range(n_starts):
+        settings, first = first_state(be, comm, job, options, settings, state, source, i_start)
+        tried = trial(be, comm, job, options, settings, first, source, i_start) if n_starts > 1 else first
+        if best is None or tried.models[0].log_likelihood > best[1].models[0].log_likelihood:
+            best = first, tried
+        if n_starts > 1:
+            tell_start(job, options, tried, i_start, best[1] is tried)
+    if comm.rank == 0:
+        retire_earlier_run(job)
+        for found in best[:n_starts]:
+            write(job, options, found)
+    return settings, best[1]
+
+
+def first_state(be, comm, job, options: Options, settings, state: Refinement, source, i_start: int):
+    """Settings and the state of iteration 0 of a start."""
+    state = with_first_maps(be, comm, options, settings, state, source, i_start)
+    settings = make_settings(options, state)  # they ask whether the classes begin alike
+    return settings, comm.map(lambda s: initialise(be, job, options, settings, s, source, tell=i_start == 0), [state])[0]
+
+
+def trial(be, comm, job, options: Options, settings, state: Refinement, source, i_start: int) -> Refinement:
+    """The state after those iterations in which a wrong start falls behind; all starts see the same mini-batches."""
+    sizes = batch_sizes(options, state)[: trial_iterations(options.gradient())]
+    with job.progress.bar(f"Start {i_start + 1} of {options.starts}", sum(sizes)) as bar:
+        for _ in sizes:
+            job.check_abort()
+            state = iterated(be, comm, options, settings, state, source, bar)
+    return state
+
+
+def tell_start(job, options: Options, state: Refinement, i_start: int, is_best: bool) -> None:
+    """How well a start explains the particles of its last mini-batch, which is that of all starts."""
+    iteration, likelihood = state.progress.iteration, state.models[0].log_likelihood
+    job.log.event("start tried", number=i_start + 1, iteration=iteration, log_likelihood=likelihood)
+    better = ", the best so far" if is_best and i_start else ""
+    of_particle = likelihood / batch_sizes(options, state)[iteration - 1]
+    job.progress.line(f"   log-likelihood {of_particle:.2f} a particle after {iteration} iterations{better}")
+
+
+def with_first_maps(be, comm, options: Options, settings, state: Refinement, source, start: int) -> Refinement:
     """The state with maps of random orientations, or with --ref as it was read."""
     if options.ref:
         return state
-    first = {"n_first": options.nr_parts_sigma2noise, "use_blobs": not options.no_init_blobs}
+    first = {"n_first": options.nr_parts_sigma2noise, "use_blobs": not options.no_init_blobs, "start": start}
     maps = gradient.first_maps(be, comm, state, settings, source, **first)
     return replace(state, models=[replace(state.models[0], references=maps)])
 
 
-def initialise(be, job, options: Options, settings, state: Refinement, source) -> Refinement:
-    """Noise spectra and the files of iteration 0."""
+def initialise(be, job, options: Options, settings, state: Refinement, source, tell: bool) -> Refinement:
+    """Noise spectra, priors and moments of iteration 0."""
     n_first = options.nr_parts_sigma2noise
-    job.progress.line(noise_line(n_first))
+    if tell:
+        job.progress.line(noise_line(n_first))
     told = set(state.dataset.quarantined)
     state = gradient.initialise(be, state, settings, source, n_first=n_first, max_bad=options.max_bad_fraction)
-    tell_quarantined(job, state.dataset, told)
-    retire_earlier_run(job)
-    write(job, options, state)
+    if tell:
+        tell_quarantined(job, state.dataset, told)
     return state
+
+
+def batch_sizes(options: Options, state: Refinement) -> list[int]:
+    """Particles of each iteration."""
+    n_particles, n_classes, steering = int(state.dataset.usable.sum()), state.models[0].n_classes, options.gradient()
+    return [subset_size(i + 1, n_particles, n_classes, steering) for i in range(options.iter)]
+
+
+def iterated(be, comm, options: Options, settings, state: Refinement, source, bar) -> Refinement:
+    """The state after one more iteration."""
+    return gradient.iterate(
+        be, state, settings, source, comm, options.gradient(), max_bad=options.max_bad_fraction, quantise=quantise,
+        auto=AutoOptions(last_order=options.max_healpix_order + options.oversampling), advance=bar.advance,
+    )  # fmt: skip
 
 
 def iterations(be, comm, job, options: Options, settings, state: Refinement, source) -> Refinement:
     """Iterate to the end; files of every tenth iteration and of the last."""
-    steering, auto = options.gradient(), AutoOptions(last_order=options.max_healpix_order + options.oversampling)
-    n_particles = int(state.dataset.usable.sum())
-    sizes = [subset_size(i + 1, n_particles, state.models[0].n_classes, steering) for i in range(options.iter)]
+    sizes = batch_sizes(options, state)
     eta = RunEta([float(n) for n in sizes[state.progress.iteration :]])
     while state.progress.iteration < options.iter:
         job.check_abort()
         iteration, began, told = state.progress.iteration + 1, time.perf_counter(), set(state.dataset.quarantined)
         with job.progress.bar(expectation_title(iteration, options.iter), sizes[iteration - 1]) as bar:
-            state = gradient.iterate(
-                be, state, settings, source, comm, steering, auto=auto, max_bad=options.max_bad_fraction,
-                quantise=quantise, advance=bar.advance,
-            )  # fmt: skip
+            state = iterated(be, comm, options, settings, state, source, bar)
         middle = time.perf_counter()
         if comm.rank == 0:
             if iteration % options.grad_write_iter == 0 or iteration == options.iter:

@@ -54,6 +54,11 @@ class Options(GradientFlags, VolumeOptions):
     grad_ini_resol: float | None = again(GradientFlags, "grad_ini_resol", unset="a fifth of the particle diameter")
     grad_fin_resol: float | None = again(GradientFlags, "grad_fin_resol", unset="a tenth of the particle diameter")
 
+    starts: int = option(
+        3, "first maps to try: the run goes on from those that explain the particles best after the first phase",
+        group="basic", ge=1, on_continue=False,
+    )  # fmt: skip
+
     # Sampling
     healpix_order: int = again(VolumeOptions, "healpix_order", default=1)
     max_healpix_order: int = option(
