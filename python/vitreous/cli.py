@@ -28,6 +28,7 @@ from vitreous.errors import InputError
 # Program -> module and one line for the help. The modules are imported when they are called.
 PROGRAMS = {
     "align-symmetry": ("vitreous.programs.align_symmetry", "the axes of a point group in a map; which group it has"),
+    "auto": ("vitreous.programs.auto", "all steps from micrographs or particles to a map, with the choices made"),
     "autopick": ("vitreous.programs.autopick", "finds particles in micrographs, as blobs or by templates"),
     "class2d": ("vitreous.programs.class2d", "2D classification of particle images"),
     "extract": ("vitreous.programs.extract", "particles cut out of micrographs; refined particles again"),

@@ -9,7 +9,7 @@ from vitreous.job.rundir import ITERATION_FILES
 
 
 def complete(job, iteration):
-    for suffix in ITERATION_FILES:
+    for suffix in ("model.star", *ITERATION_FILES):
         job.dir.iteration_file(iteration, suffix).write_text("x\n")
 
 

@@ -7,8 +7,18 @@ from vitreous.job.rundir import ITERATION_FILES, TEMPORARY, RunDir, split_optimi
 
 def complete(rundir, iteration):
     rundir.folder.mkdir(parents=True, exist_ok=True)
-    for suffix in ITERATION_FILES:
+    for suffix in ("model.star", *ITERATION_FILES):
         rundir.iteration_file(iteration, suffix).write_text("data_x\n")
+
+
+def test_a_refinement_has_a_model_of_each_half(tmp_path):
+    run = RunDir(str(tmp_path / "run"))
+    complete(run, 3)
+    model = run.iteration_file(3, "model.star")
+    model.rename(run.iteration_file(3, "half1_model.star"))
+    assert run.iterations() == []
+    run.iteration_file(3, "half2_model.star").write_text("data_x\n")
+    assert run.iterations() == [3]
 
 
 def test_names_are_those_of_relion(tmp_path):

@@ -5,6 +5,7 @@ Source: docs/programs/autopick.md#blobs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ class LogSettings:
     max_search : diameters up to this many times larger and smaller are tried, to know contamination
     skip_side_px : margin where nothing is picked, where it is more than half the least diameter
     outlier_sd : see ``normalise``
+    upper_median : picks of more than this many times the median pick of the micrograph are contamination
     """
 
     diameter_min_A: float
@@ -43,6 +45,7 @@ class LogSettings:
     max_search: float = 5.0
     skip_side_px: int = 0
     outlier_sd: float = 8.0
+    upper_median: float = math.inf
 
     @property
     def diameters_A(self) -> list[float]:
@@ -151,7 +154,8 @@ def log_peaks(best: np.ndarray, diameter: np.ndarray, size: WorkSize, settings: 
     above = np.where(gated < threshold, np.float32(0), gated)
     factor = float(scale) * settings.neighbour_percent / 100 / 2 / pixel_A
     picks = greedy(above, lambda d: round_half_away(factor * (d + settings.diameter_min_A)), diameter, upper)
-    return LogPeaks(coordinates(*picks, size), gated, above, threshold)
+    usual = picks[2] <= settings.upper_median * np.median(picks[2]) if len(picks[2]) else slice(None)
+    return LogPeaks(coordinates(*(values[usual] for values in picks), size), gated, above, threshold)
 
 
 def clear_edges(image: np.ndarray, size: WorkSize, skip: int, value: float = 0) -> None:

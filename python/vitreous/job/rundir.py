@@ -10,7 +10,8 @@ from pathlib import Path
 from vitreous.errors import InputError
 
 TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")  # the names that io/atomic.py gives; group 1 is the final name
-ITERATION_FILES = ("data.star", "model.star", "sampling.star", "optimiser.star")  # optimiser.star is written last
+ITERATION_FILES = ("data.star", "sampling.star", "optimiser.star")  # optimiser.star is written last
+MODEL_FILES = (("model.star",), ("half1_model.star", "half2_model.star"))  # of a classification, of a refinement in halves
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,13 @@ class RunDir:
             return []
         pattern = re.compile(re.escape(self.stem) + r"_it(\d{3,})_optimiser\.star")
         numbers = (int(found.group(1)) for found in map(pattern.fullmatch, os.listdir(self.folder)) if found)
-        return sorted(
-            n for n in numbers if all(_has_bytes(self.iteration_file(n, suffix)) for suffix in ITERATION_FILES)
-        )
+        return sorted(n for n in numbers if self._is_whole(n))
+
+    def _is_whole(self, iteration: int) -> bool:
+        def there(suffixes):
+            return all(_has_bytes(self.iteration_file(iteration, suffix)) for suffix in suffixes)
+
+        return there(ITERATION_FILES) and any(map(there, MODEL_FILES))
 
     def last_complete(self) -> Path | None:
         """The optimiser file to continue from, or None where no iteration is complete."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -38,6 +39,7 @@ class LogPicker:
             options.LoG_diam_min, options.LoG_diam_max, micrographs.pixel_size_A, options.LoG_neighbour,
             options.Log_invert or options.LoG_invert, options.LoG_adjust_threshold, options.LoG_upper_threshold,
             options.LoG_max_search or options.Log_max_search, options.skip_side, options.outlier_removal_zscore,
+            options.LoG_upper_median or math.inf,
         )  # fmt: skip
 
     def describe(self) -> str:

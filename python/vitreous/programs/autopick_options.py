@@ -122,6 +122,10 @@ class Options(ProgramOptions):
     LoG_upper_threshold: float = option(
         99999.0, "responses of more standard deviations above the mean are contamination", group="basic"
     )
+    LoG_upper_median: float | None = option(
+        None, "picks of more than this many times the median figure of merit of their micrograph are contamination",
+        group="basic", unset="off", gt=1,
+    )  # fmt: skip
 
     # Templates
     lowpass: float | None = option(

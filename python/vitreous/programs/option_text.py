@@ -12,7 +12,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from vitreous.errors import InputError
-from vitreous.programs.options import GROUPS, ProgramOptions, flag_of, is_switch, kind_of, limits_of
+from vitreous.programs.options import GIVEN, GROUPS, ProgramOptions, flag_of, is_switch, kind_of, limits_of
 
 
 def default_text(field: FieldInfo) -> str:
@@ -146,6 +146,6 @@ def read_record(path: Path, program: type[ProgramOptions]) -> dict[str, Any]:
             todo = "remove the file to continue from the STAR files alone"
             raise InputError(f"{path}:{i_line}: found {line!r}, expected name = value; {todo}")
         origin = rest[end:].lstrip(" #").split(", ")[-1].strip()
-        if origin in ("user", "continued run") and flag in names:
+        if origin in GIVEN and flag in names:
             found[names[flag]] = value
     return found

@@ -25,6 +25,8 @@ GROUPS = {
     "compute": "Computation",
     "expert": "Expert",
 }
+# Who chose the values that a continued run keeps; auto is the program that chooses the options of all steps.
+GIVEN = ("user", "continued run", "auto")
 
 
 def option(
@@ -201,12 +203,12 @@ class ProgramOptions(BaseModel):
         return " | ".join(lines)
 
     def origin(self, name: str) -> str:
-        """Who chose an option's value: "user", "default", "continued run", or "derived: <why>"."""
+        """Who chose an option's value: "user", "default", "continued run", "auto", or "derived: <why>"."""
         return self._origin.get(self.flags().get(name, name), "default")
 
     def is_given(self, name: str) -> bool:
         """Whether the user chose the value, now or when the continued run was started."""
-        return self.origin(name) in ("user", "continued run")
+        return self.origin(name) in GIVEN
 
     def derive(self, why: str, **values: Any) -> ProgramOptions:
         """A copy with values that the program worked out, e.g. ``derive("box minus edge", particle_diameter=210)``."""

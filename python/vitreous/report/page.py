@@ -178,6 +178,11 @@ class Page:
     def text(self, text: str) -> None:
         self._parts.append(f"<p>{escape(text)}</p>")
 
+    def links(self, items: Iterable[tuple[str, str]]) -> None:
+        """One line of links: (where, text)."""
+        found = " · ".join(f'<a href="{escape(where, quote=True)}">{escape(text)}</a>' for where, text in items)
+        self._parts.append(f"<p>{found}</p>")
+
     def warning(self, text: str) -> None:
         self._parts.append(f'<div class="warning">{escape(text)}</div>')
 

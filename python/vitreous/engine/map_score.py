@@ -1,0 +1,38 @@
+"""Whether a first map shows a particle: its projections are measured as class averages are.
+
+A particle's projections have a body in the middle and a rim without much; a class that took up carbon, ice or noise has
+neither. Source: docs/decisions/0095-automatic-run.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vitreous.engine.auto_choices import Choice
+from vitreous.engine.class_score import look
+
+LEAST_BODY = 4.0  # maps of particles have 5 to 14, those of junk less than 4 and mostly less than 2
+CLEAR_BODY = 8.0  # from here on a map is good enough to go on with
+KEPT_SHARE = 0.5  # of the best map's body: a second class that shows particles as well
+
+
+def body(volume: np.ndarray, pixel_size_A: float, diameter_A: float) -> float:
+    """How far a map's middle stands above its rim, over the spread of the rim's dark side; mean of three projections.
+
+    Parameters
+    ----------
+    volume : (n, n, n) float              white particle
+    diameter_A : of the circle whose rim is looked at
+    """
+    projections = np.array([volume.sum(axis) for axis in range(3)])
+    return float(look(projections, pixel_size_A, diameter_A).body.mean())
+
+
+def particle_classes(bodies: Sequence[float]) -> Choice:
+    """Numbers of the classes that show particles, the best first; none where not even the best does."""
+    values = np.asarray(bodies)
+    found = [int(i) + 1 for i in np.argsort(-values) if values[i] >= max(LEAST_BODY, KEPT_SHARE * values.max())]
+    told = ", ".join(f"{value:.1f}" for value in values)
+    return Choice(found, f"bodies over rims of {told}; particles have {LEAST_BODY:g} and more")
