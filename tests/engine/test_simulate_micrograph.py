@@ -130,7 +130,7 @@ def test_noise_of_ice_has_the_spectrum_that_is_stated():
     assert np.ptp(wanted / n) > 0.5 * np.median(wanted / n)
 
 
-def test_carbon_shows_rings_of_its_own(phantom):
+def test_carbon_has_a_texture_of_its_own(phantom):
     scene = replace(SCENE, shape=(512, 512), carbon=1.0)
     micrograph = made(phantom, replace(RECIPE, noise="white"), scene, gain=0.0)
     film = simulate_micrograph.simulate_scene.carbon(scene, micrograph.around)

@@ -118,7 +118,13 @@ def test_gradient_goes_on_without_moments_and_says_so(case, no_report, tmp_path,
     assert "the run goes on from its maps alone" in "".join(capfd.readouterr())
 
 
-def test_gradient_goes_on_from_a_run_of_relion(case, no_report, tmp_path):
+def test_flags_of_a_gradient_are_refused_where_the_run_that_goes_on_has_none(case, no_report, tmp_path):
+    root = case.classify(tmp_path / "run", iter=1).root
+    with pytest.raises(InputError, match="--grad_em_iters: found without --grad"):
+        case.classify(tmp_path / "again", continue_from=f"{root}_it001_optimiser.star", iter=2, grad_em_iters=1)
+
+
+def test_gradient_goes_on_without_the_weight_and_the_moments(case, no_report, tmp_path):
     """Whose weight of the data may be unset, and whose moments have other names or another lattice."""
     root = case.classify(tmp_path / "run", **STEPS | {"iter": 2, "grad_write_iter": 1}).root
     name = f"{root}_it001_optimiser.star"

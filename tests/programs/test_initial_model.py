@@ -111,6 +111,9 @@ def test_initial_model_goes_on_from_the_start_that_explains_the_particles_best(c
     assert general["rlnLogLikelihood"][0] == pytest.approx(max(tried.values()), abs=1e-3)
     model(case, tmp_path / "again", **{"continue": str(tmp_path / "run_it004_optimiser.star")})
     same(tmp_path / "run", tmp_path / "again", "010")
+    model(case, tmp_path / "first", **{"continue": str(tmp_path / "run_it000_optimiser.star")})
+    same(tmp_path / "run", tmp_path / "first", "010")
+    assert [e["iteration"] for e in events if e["event"] == "iteration"] == list(range(1, 11))
     model(case, tmp_path / "alone", iter=10, grad_write_iter=4)  # the first start is that of a run with no other
     general = read_star(tmp_path / "alone_it004_model.star")["model_general"].columns
     assert general["rlnLogLikelihood"][0] == pytest.approx(tried[1], abs=1e-3)

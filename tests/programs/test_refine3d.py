@@ -128,6 +128,19 @@ def test_class3d_of_one_class_runs_and_skips_alignment_when_told(case, tmp_path)
     assert model["model_classes"].columns["rlnClassDistribution"].sum() == pytest.approx(1)
 
 
+def test_class3d_begins_with_the_maps_of_a_star_file(case, tmp_path):
+    """Each class has its own first map, of a model.star; a number that is not --K is refused."""
+    first = refine(case, tmp_path / "one", "class3d", K=2, iter=1)
+    star = f"{first.root}_it001_model.star"
+    refine(case, tmp_path / "two", "class3d", K=2, iter=1, ref=star, ini_high=None)
+    names = [(f"{first.root}_it001_class{k:03d}.mrc", str(tmp_path / f"two_it000_class{k:03d}.mrc")) for k in (1, 2)]
+    maps = [[read_mrc(name)[0].ravel() for name in pair] for pair in names]
+    assert all(np.corrcoef(given, begun)[0, 1] > 0.999 for given, begun in maps)  # the mask's edge is put on twice
+    assert np.corrcoef(maps[0][1], maps[1][1])[0, 1] < 0.995 < np.corrcoef(*maps[0])[0, 1]
+    with pytest.raises(InputError, match="holds 2 maps, expected 3 as --K"):
+        refine(case, tmp_path / "three", "class3d", K=3, iter=1, ref=star)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

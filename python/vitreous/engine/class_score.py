@@ -136,7 +136,7 @@ def scores(looks: Looks, n_particles, resolution_A, accuracies) -> tuple[np.ndar
         "centring": looks.centring,
         "contrast": np.minimum(contrast / FAINT, GLARING / np.maximum(contrast, 1e-30)),
         "resolution": _finer(resolution_A, weights),
-        "accuracy": np.sqrt(np.prod([_finer(values, weights) for values in accuracies], axis=0)) * np.ones(len(n)),
+        "accuracy": np.sqrt(np.prod([_finer(v, weights) for v in accuracies], axis=0)) if accuracies else np.full(len(n), np.nan),
         "size": n * len(n) / max(n.sum(), 1),
     }
     found = {

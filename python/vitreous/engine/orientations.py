@@ -175,7 +175,7 @@ def window(coarse: OrientationGrid, own, sigma_deg: float, symmetry: Symmetry):
 def window_size(coarse: OrientationGrid, sigma_deg: float, symmetry: Symmetry) -> float:
     """Samples that ``window`` gives an orientation on average: the share of all rotations that is within 3 sigma."""
     limit = min(np.radians(3 * sigma_deg), np.pi)
-    return 2 * coarse.n_row * symmetry.order * (limit - np.sin(limit)) / np.pi
+    return 2 * coarse.n_row * min(symmetry.order * (limit - np.sin(limit)) / np.pi, 1.0)
 
 
 def _near(plain, n_psi: int, mates, limit: float):

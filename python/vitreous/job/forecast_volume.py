@@ -99,6 +99,7 @@ def forecast_volume(
     preread: bool,
     n_threads: int,
     gradient: bool = False,
+    n_held: int = 1,
 ) -> dict[str, int]:
     """What takes memory -> bytes, in the iteration with 3D references that takes most.
 
@@ -108,14 +109,15 @@ def forecast_volume(
     ----------
     stages : the searches of the run, in order; the maximisation is that of the last
     gradient : iterations step along the gradient: two sums for each map, and moments
+    n_held : states of the run that are there at once, with their maps, moments and tables
     """
     model, last = models[0], stages[-1]
     n_maps, lattice = len(models) * model.n_classes, VolumeLattice(model.box, model.padding, last.size_px / 2)
     n_half = max(len(dataset) // len(models), 1)
     parts = {
         "Python and libraries": INTERPRETER,
-        "particle table": len(dataset) * PER_PARTICLE,
-        "maps": int(1.5 * n_maps * model.box**3 * 4),
+        "particle table": n_held * len(dataset) * PER_PARTICLE,
+        "maps": int((n_held + 0.5) * n_maps * model.box**3 * 4),
         "transforms of the references": n_maps * lattice.n_samples * 8,
         "sums over particles": n_maps * lattice.n_samples * 12,
         "threads": n_threads * (BYTES_PER_THREAD + 8 * len(last.fine.shifts_A) * pixels(last.size_px)),
@@ -123,7 +125,7 @@ def forecast_volume(
     if gradient:
         whole = VolumeLattice(model.box, model.padding, model.box / 2)
         parts["sums over particles"] *= 2
-        parts["moments and a step"] = 20 * n_maps * whole.n_samples + 2 * (12 + 8) * lattice.n_samples
+        parts["moments and a step"] = 20 * n_held * n_maps * whole.n_samples + 2 * (12 + 8) * lattice.n_samples
     if preread:
         parts["images kept in memory"] = images_kept(dataset)
     box = max(o.box for o in dataset.optics)

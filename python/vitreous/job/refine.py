@@ -188,9 +188,10 @@ def expectation(
                 rows.append(em3d.expect(be, plan, batch, acc, dataset.particles.euler_deg[some]))
                 pieces.learn(rows[-1].n_significant)
             advance(comm.size * (len(indices) + len(bad)))  # the others have done about as many
-        plan.banks.clear()
-        be.release()
         accs.append(acc)
+        if all(plan is not other for other in plans[len(accs) :]):  # slices of a half-set serve nobody else
+            plan.banks.clear()
+            be.release()
     accs = [comm.sum(acc) for acc in accs]
     rows, bad_of_all = collect(comm, rows, bad_of_all)
     return accs, quarantine(with_rows(dataset, rows), bad_of_all, max_bad)

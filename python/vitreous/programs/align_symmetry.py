@@ -16,13 +16,12 @@ from vitreous.engine.symmetry_detection import Detection
 from vitreous.engine.turn_map import turned
 from vitreous.errors import InputError
 from vitreous.io.mrc import write_mrc
-from vitreous.io.star import read_star, write_star
-from vitreous.io.table import Table, beside
+from vitreous.io.star import write_star
 from vitreous.job.job import Job
 from vitreous.model.rotation import matrix_to_euler
 from vitreous.model.symmetry import Symmetry
 from vitreous.programs.align_symmetry_options import Options
-from vitreous.programs.map_files import open_map_job, output_name, read_map
+from vitreous.programs.map_files import maps_of_star, open_map_job, output_name, read_map
 from vitreous.programs.option_text import value_rows
 
 __all__ = ["Options", "Result", "run"]
@@ -80,17 +79,7 @@ def input_maps(options: Options) -> list[str]:
     """Files of the maps to try: the one of --i, or those of a model.star."""
     if not options.input.endswith(".star"):
         return [options.input]
-    tables = [Table(options.input, block) for block in read_star(options.input).values()]
-    table = next((table for table in tables if "rlnReferenceImage" in table), None)
-    if table is None:
-        raise InputError(
-            f"--i {options.input}: found no column rlnReferenceImage, expected the classes of a 3D run; give a "
-            "run_itNNN_model.star or a map"
-        )
-    names = [beside(Path(options.input), image) for image in table.strings("rlnReferenceImage")]
-    if any("@" in name for name in names):
-        raise InputError(f"--i {options.input}: found 2D classes ({names[0]}), expected 3D maps; give a "
-                         "model.star of a 3D run")  # fmt: skip
+    table, names = maps_of_star(options.input, "i")
     if options.select_largest_class:
         table.require("rlnClassDistribution", "the share of each class", "leave --select_largest_class out")
         return [names[int(np.argmax(table.numbers("rlnClassDistribution")))]]

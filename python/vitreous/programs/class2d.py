@@ -146,6 +146,7 @@ def resume(options: Options) -> tuple[Options, classify.State]:
     if not options.is_given("output"):
         saved["output"] = root
     options = options.continued(with_weight_of_the_end(saved, found.optimiser), chosen).with_gradient_defaults()
+    options.check_flags_without_gradient(InputError)
     model = replace(found.model, tau2_fudge=options.tau2_fudge, padding=float(options.pad))
     if options.is_given("offset") and options.origin("offset") == "user":
         model = replace(model, sigma_offset_A=options.offset)

@@ -137,10 +137,14 @@ class Options(GradientFlags, RefinementOptions, ClassificationOptions):
                 if getattr(self, name):
                     raise ValueError(f"--{name}: found with --grad, expected without, as {why}; leave one of them out")
         elif self.continue_from is None:  # a run that goes on knows whether it is one with --grad
-            for name, field in GradientFlags.model_fields.items():
-                if getattr(self, name) != field.default:
-                    raise ValueError(f"--{name}: found without --grad, expected with it; add --grad, or leave --{name} out")
+            self.check_flags_without_gradient(ValueError)
         return self
+
+    def check_flags_without_gradient(self, error: type[Exception]) -> None:
+        """Raise ``error`` where a flag of --grad is given and the run is none with --grad."""
+        for name, field in GradientFlags.model_fields.items():
+            if not self.grad and getattr(self, name) != field.default:
+                raise error(f"--{name}: found without --grad, expected with it; add --grad, or leave --{name} out")
 
     def with_gradient_defaults(self) -> Options:
         """The options with what --grad means where the user said nothing."""

@@ -63,7 +63,10 @@ def run(options: Options, be, comm) -> Result:
         with image_source(job, comm, options, state.dataset, root) as source:
             model = state.models[0]
             size_px = limited_size(model.box, model, options.gradient().last_limit_A)
-            parts = refine_volume.tell_memory(be, job, options, settings, state, size_px=size_px, gradient=True)
+            n_held = 2 if options.starts > 1 and not options.continue_from else 1  # the best start so far, and another
+            parts = refine_volume.tell_memory(
+                be, job, options, settings, state, size_px=size_px, gradient=True, n_held=n_held
+            )
             if not options.continue_from:
                 comm.map(lambda s: check(options, settings, s, source), [state])
                 settings, state = begun(be, comm, job, options, settings, state, source)
@@ -127,19 +130,31 @@ def course(options: Options) -> Course:
 
 def begun(be, comm, job, options: Options, settings, state: Refinement, source):
     """Settings, and the state of iteration 0; or after a trial, of that start which explains the particles best."""
+    if comm.rank == 0:
+        retire_earlier_run(job)
     n_starts, best = 1 if options.ref else options.starts, None
     for i_start in range(n_starts):
         settings, first = first_state(be, comm, job, options, settings, state, source, i_start)
-        tried = trial(be, comm, job, options, settings, first, source, i_start) if n_starts > 1 else first
-        if best is None or tried.models[0].log_likelihood > best[1].models[0].log_likelihood:
-            best = first, tried
+        tried, events = trial(be, comm, job, options, settings, first, source, i_start) if n_starts > 1 else (first, [])
+        better = best is None or is_better(comm, tried, best[1])
+        if better:
+            best = gradient.without_moments(first), tried, events  # steps change moments in place
         if n_starts > 1:
-            tell_start(job, options, tried, i_start, best[1] is tried)
+            tell_start(job, options, tried, i_start, better)
+    first, tried, events = best
     if comm.rank == 0:
-        retire_earlier_run(job)
-        for found in best[:n_starts]:
+        tell_quarantined(job, tried.dataset, set(first.dataset.quarantined))
+        for values in events:
+            job.log.event("iteration", **values)
+        for found in (first, tried)[:n_starts]:
             write(job, options, found)
-    return settings, best[1]
+    return settings, tried
+
+
+def is_better(comm, state: Refinement, best: Refinement) -> bool:
+    """Whether a start explains the particles better than the best so far; one process decides for all."""
+    likelihoods = [s.models[0].log_likelihood for s in (state, best)]
+    return comm.map(lambda pair: bool(np.isfinite(pair[0]) and not pair[0] <= pair[1]), [likelihoods])[0]
 
 
 def first_state(be, comm, job, options: Options, settings, state: Refinement, source, i_start: int):
@@ -149,14 +164,18 @@ def first_state(be, comm, job, options: Options, settings, state: Refinement, so
     return settings, comm.map(lambda s: initialise(be, job, options, settings, s, source, tell=i_start == 0), [state])[0]
 
 
-def trial(be, comm, job, options: Options, settings, state: Refinement, source, i_start: int) -> Refinement:
-    """The state after those iterations in which a wrong start falls behind; all starts see the same mini-batches."""
-    sizes = batch_sizes(options, state)[: trial_iterations(options.gradient())]
+def trial(be, comm, job, options: Options, settings, state: Refinement, source, i_start: int):
+    """The state after those iterations in which a wrong start falls behind, and their events for the log.
+
+    All starts see the same mini-batches.
+    """
+    sizes, events = batch_sizes(options, state)[: trial_iterations(options.gradient())], []
     with job.progress.bar(f"Start {i_start + 1} of {options.starts}", sum(sizes)) as bar:
         for _ in sizes:
             job.check_abort()
             state = iterated(be, comm, options, settings, state, source, bar)
-    return state
+            events.append(refine_volume.event_values(state))
+    return state, events
 
 
 def tell_start(job, options: Options, state: Refinement, i_start: int, is_best: bool) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from vitreous import __version__
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_mrc
+from vitreous.io.star import read_star
+from vitreous.io.table import Table, beside
 from vitreous.job.job import Job, command_line
 from vitreous.programs.launch import describe
 from vitreous.programs.option_text import record
@@ -47,6 +49,23 @@ def read_map(path: str, flag: str, angpix: float | None = None) -> tuple[np.ndar
             "vitreous image-handler --remove_nan"
         )
     return volume, float(angpix or header_A)
+
+
+def maps_of_star(path: str, flag: str) -> tuple[Table, list[str]]:
+    """The classes of a model.star, or of any table with rlnReferenceImage, and the files of their maps.
+
+    Raises  InputError: no such column, or 2D classes.
+    """
+    tables = [Table(path, block) for block in read_star(path).values()]
+    table = next((table for table in tables if "rlnReferenceImage" in table), None)
+    if table is None:
+        raise InputError(
+            f"--{flag} {path}: found no column rlnReferenceImage, expected the classes of a 3D run; give a run_itNNN_model.star or a map"
+        )
+    names = [beside(Path(path), image) for image in table.strings("rlnReferenceImage")]
+    if any("@" in name for name in names):
+        raise InputError(f"--{flag} {path}: found 2D classes ({names[0]}), expected 3D maps; give a model.star of a 3D run")
+    return table, names
 
 
 def same_grid(path: str, flag: str, volume: np.ndarray, shape: tuple[int, ...], other: str) -> None:

@@ -25,7 +25,7 @@ from vitreous.model import healpix
 from vitreous.model.state import Model, Progress, Refinement, Sampling
 from vitreous.model.symmetry import Symmetry
 from vitreous.programs.launch import open_job, record_options
-from vitreous.programs.map_files import read_map, same_grid
+from vitreous.programs.map_files import maps_of_star, read_map, same_grid
 from vitreous.programs.option_text import read_record
 from vitreous.programs.refine_common import (
     check_background,
@@ -146,22 +146,31 @@ def start(options: VolumeOptions, course_of, n_classes: int):
 
 
 def first_references(options: VolumeOptions, box: int, pixel_size_A: float, n_classes: int) -> np.ndarray:
-    """(K, box, box, box) float32 references of --ref on the particles' grid, low-passed."""
-    volume, map_A = read_map(options.ref, "ref", options.ref_angpix)
+    """(K, box, box, box) float32 references of --ref on the particles' grid, low-passed: one map for all, or one for each."""
+    names = maps_of_star(options.ref, "ref")[1] if options.ref.endswith(".star") else [options.ref]
+    if len(names) not in (1, n_classes):
+        raise InputError(f"--ref {options.ref}: holds {len(names)} maps, expected {n_classes} as --K has it, or one; give --K {len(names)}")
+    maps = np.stack([reference_of_file(options, name, box, pixel_size_A) for name in names])
+    return np.repeat(maps, n_classes, 0) if len(names) == 1 else maps
+
+
+def reference_of_file(options: VolumeOptions, name: str, box: int, pixel_size_A: float) -> np.ndarray:
+    """(box, box, box) float32 map on the particles' grid, low-passed."""
+    volume, map_A = read_map(name, "ref", options.ref_angpix)
     map_A = map_A or pixel_size_A
     if len(set(volume.shape)) != 1:
-        raise InputError(f"--ref {options.ref}: has shape {volume.shape}, expected a cube; crop or pad it to one")
+        raise InputError(f"--ref {name}: has shape {volume.shape}, expected a cube; crop or pad it to one")
     same = volume.shape[0] == box and abs(map_A - pixel_size_A) <= PIXEL_TOLERANCE * pixel_size_A
     if not same and not options.trust_ref_size:
         raise InputError(
-            f"--ref {options.ref}: has {volume.shape[0]} voxels of {map_A:g} A, expected {box} of {pixel_size_A:g} A as the "
+            f"--ref {name}: has {volume.shape[0]} voxels of {map_A:g} A, expected {box} of {pixel_size_A:g} A as the "
             "particles; pass --trust_ref_size to bring it onto that grid, or --ref_angpix where its header is wrong"
         )
     if not same:
         volume = on_grid(volume, map_A, box, pixel_size_A)
     if options.ini_high:
         volume = filters.filtered(volume, filters.low_pass(box * pixel_size_A / options.ini_high, box, 2))
-    return np.repeat(np.asarray(volume, np.float32)[None], n_classes, 0)
+    return np.asarray(volume, np.float32)
 
 
 def on_grid(volume, map_A: float, box: int, pixel_size_A: float) -> np.ndarray:
@@ -321,21 +330,21 @@ def write(job: Job, options: VolumeOptions, state: Refinement, **more: int) -> N
     write_refinement(job.dir.root, state, saved_settings(options) | more, converged=final, **rest)
 
 
+def event_values(state: Refinement) -> dict[str, Any]:
+    """All numbers of an iteration, for the log."""
+    sampling, progress = state.sampling, state.progress
+    return iteration_values(state, state.models[0]) | {
+        "healpix_order": sampling.healpix_order, "angular_step_deg": oversampled_step_deg(sampling),
+        "offset_step_A": sampling.offset_step_A / 2**sampling.oversampling, "local": sampling.sigma_deg > 0,
+        "accuracy_deg": progress.accuracy_rotation_deg, "accuracy_A": progress.accuracy_shift_A, "fsc": state.fsc,
+    }  # fmt: skip
+
+
 def log_iteration(job: Job, state: Refinement, course: Course, left_s: float) -> None:
     """One event with all numbers, one line with those that a user watches."""
     model, progress, sampling = state.models[0], state.progress, state.sampling
     step = oversampled_step_deg(sampling)
-    job.log.event(
-        "iteration",
-        **iteration_values(state, model),
-        healpix_order=sampling.healpix_order,
-        angular_step_deg=step,
-        offset_step_A=sampling.offset_step_A / 2**sampling.oversampling,
-        local=sampling.sigma_deg > 0,
-        accuracy_deg=progress.accuracy_rotation_deg,
-        accuracy_A=progress.accuracy_shift_A,
-        fsc=state.fsc,
-    )
+    job.log.event("iteration", **event_values(state))
     taken = duration(sum(state.seconds.values()))
     left = "" if course.auto or progress.iteration >= course.last_iteration else f", about {duration(left_s)} left"
     job.progress.line(
@@ -346,7 +355,7 @@ def log_iteration(job: Job, state: Refinement, course: Course, left_s: float) ->
 
 
 def tell_memory(
-    be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement, *, course=None, size_px=0, gradient=False
+    be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement, *, course=None, size_px=0, gradient=False, n_held=1
 ) -> dict[str, int]:
     """Print the predicted peak; InputError where it does not fit.
 
@@ -355,6 +364,7 @@ def tell_memory(
     course : what is still to be done; None = many iterations, not steered
     size_px : Fourier box of the largest iteration; 0 = up to Nyquist, as the last one of a refinement is
     gradient : iterations step along the gradient
+    n_held : states that are there at once
     """
     alone = course is not None and course.last_iteration - state.progress.iteration == 1
     parts = forecast_volume(
@@ -365,6 +375,7 @@ def tell_memory(
         preread=options.preread_images,
         n_threads=be.n_threads,
         gradient=gradient,
+        n_held=n_held,
     )
     shrink = "give --pad 1, which takes an eighth of the memory for maps, or smaller images"
     job.tell_memory(parts, shrink)
