@@ -1,4 +1,4 @@
-"""How good a 2D classification is, held against the truth. Arrays in, figures out.
+"""How good a 2D classification is, or a list of places, held against the truth. Arrays in, figures out.
 
 A class average has no orientation of its own. So in-plane angles and origins are compared within a class and a true
 view: there truth minus estimate is one constant turn and one constant shift, and the scatter about them is the error.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 from scipy.ndimage import rotate
+from scipy.spatial import cKDTree
 
 from vitreous.model.rotation import wrap_deg
 
@@ -184,3 +185,18 @@ def judge(averages, share, resolution_A, columns, truth, bank: ViewBank, min_sha
                                   truth["shift_A"])
     return Score(classes, np.array(matched).reshape(-1, bank.box, bank.box), purity(class_number, view), len(found),
                  float(np.median(angle)) if len(angle) else np.nan, float(np.median(shift)) if len(shift) else np.nan)
+
+
+def n_matched(found: np.ndarray, true: np.ndarray, near: float) -> int:
+    """Number of pairs of mutually nearest places that are no farther apart than ``near``.
+
+    Parameters
+    ----------
+    found : (n, 2) places
+    true : (m, 2) places in the same unit
+    """
+    if not len(found) or not len(true):
+        return 0
+    distance, nearest = cKDTree(true).query(found)
+    of_true = cKDTree(found).query(true)[1]
+    return int(np.count_nonzero((of_true[nearest] == np.arange(len(found))) & (distance <= near)))

@@ -1,167 +1,55 @@
-"""A first run: particles with known truth are made, classified, and the classes compared with the truth."""
+"""A first run: micrographs with known truth are made, taken to a map, and the map is compared with the truth.
+
+The course to a map is in demo_map.py, the quick one that ends with 2D classes in demo_classes.py.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
+from vitreous.engine.judge import Score
+from vitreous.job.progress import Progress, duration
+from vitreous.programs import demo_classes, demo_map
+from vitreous.programs.demo_map import MapScore
+from vitreous.programs.demo_options import Options
 
-from vitreous import __version__
-from vitreous.engine.judge import Score, ViewBank, judge
-from vitreous.errors import InputError
-from vitreous.io.atomic import atomic_write
-from vitreous.io.run_files import read_iteration
-from vitreous.io.star import read_star
-from vitreous.job.progress import Progress, duration, table
-from vitreous.job.rundir import RunDir
-from vitreous.programs import class2d, simulate
-from vitreous.programs.options import Common, ProgramOptions, again, option
-from vitreous.report.demo import CLASS_HEAD, class_rows, demo_report, headline
-
-# The simulated set: small enough for a minute on two cores, noisy enough that single images show nothing.
-SET = {"box": 64, "angpix": 4.0, "snr": 0.1, "views": 8, "view_jitter": 4.0, "shift_std": 6.0}
-N_CLASSES, N_ITERATIONS = 12, 25
-# What every first classification may use; the rest are class2d's own defaults.
-FLAGS = {
-    "tau2_fudge": 2.0, "zero_mask": True, "flatten_solvent": True, "norm": True, "scale": True, "center_classes": True,
-}  # fmt: skip
-EXPECTED_PURITY = 0.85  # what a run on another machine or with another seed reaches with room to spare
-
-
-class Options(ProgramOptions):
-    """A first run."""
-
-    PROGRAM: ClassVar[str] = "demo"
-    SUMMARY: ClassVar[str] = "a 2D classification of self-made particles, compared with the truth"
-    EXAMPLES: ClassVar[tuple[str, ...]] = ("vitreous demo", "vitreous demo --i particles.star --o try")
-
-    output: str = option("demo", "folder for everything that is made", group="output", flag="o", metavar="FOLDER")
-    verb: int = again(Common, "verb")
-    particles: str | None = option(
-        None,
-        "your own particles: they are classified with defaults for a first look; there is no truth to compare with",
-        group="input",
-        flag="i",
-        metavar="FILE",
-        unset="simulated ones",
-    )
-    n: int = option(1500, "number of simulated particles", group="basic", ge=100)
-    K: int | None = option(None, "number of classes", group="basic", ge=1, unset="12, or one per 150 of your particles")
-    iter: int = option(N_ITERATIONS, "iterations", group="basic", ge=1)
-    j: int = again(Common, "j")
-    random_seed: int = option(1, "seed of all random numbers", group="compute", ge=0)
+__all__ = ["Options", "Result", "run"]
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What the demo made and found; ``score`` is None for the user's own particles."""
+    """What the demo made and found; what does not belong to the course that was taken is None.
+
+    Attributes
+    ----------
+    report : the page of the run to a map, or of the classification
+    comparison : with --classes, the classes beside the truth
+    score : with --classes, how good they are
+    map_score : of the run to a map, how good the map is
+    """
 
     report: Path
-    comparison: Path | None
-    score: Score | None
+    comparison: Path | None = None
+    score: Score | None = None
+    map_score: MapScore | None = None
 
 
 def run(options: Options, be: Any, comm: Any) -> Result:
-    """Make particles (or take the user's), classify, compare, and say where to look."""
+    """Make micrographs or particles (or take the user's), work on them, compare, and say where to look."""
+    options.check()
     start = time.monotonic()
     progress = Progress(options.verb)
-    folder = Path(options.output)
-    root = folder / "run"
     if options.particles is not None:
-        class2d.run(own_options(options, root), be, comm)
-        report = RunDir(str(root)).report
-        took = duration(time.monotonic() - start)
-        progress.line(f"\nDone in {took}. Open {report}; the classes are in {_last(root)[1]}")
-        return Result(report, None, None)
-    made = simulate.run(
-        simulate.Options.from_keywords(
-            o=str(folder / "particles"), n=options.n, seed=options.random_seed, verb=options.verb, **SET
-        )
-    )
-    class2d.run(demo_options(options, made, root), be, comm)
-    score, averages = compare(made, root)
-    comparison = folder / "comparison.html"
-    facts = {"version": __version__, "particles": options.n, "threads": be.n_threads, "seed": options.random_seed}
-    with atomic_write(comparison) as file:
-        page = demo_report(score, averages, made.recipe.views, made.recipe.pixel_size_A, facts)
-        file.write(page.encode())
-    tell(progress, score, made.recipe.views)
-    progress.line(f"\nDone in {duration(time.monotonic() - start)}. Open {RunDir(str(root)).report} for the run and "
-                  f"{comparison} for the classes beside the truth.")  # fmt: skip
-    return Result(RunDir(str(root)).report, comparison, score)
-
-
-def demo_options(options: Options, made: simulate.Result, root: Path) -> class2d.Options:
-    """Options of class2d for the simulated particles."""
-    asked = class2d.Options.from_keywords(i=str(made.particles), o=str(root), **_computation(options))
-    return asked.derive(
-        "the demo's choice", K=options.K or N_CLASSES, iter=options.iter, ctf=True, offset_range=5.0,
-        particle_diameter=made.recipe.diameter_A + 20, **FLAGS,
-    )  # fmt: skip
-
-
-def own_options(options: Options, root: Path) -> class2d.Options:
-    """Options of class2d for a first look at the user's particles: with CTF where the file has it."""
-    star = read_star(options.particles)
-    block = next((b for b in star.values() if "rlnImageName" in b), None)
-    if block is None:
-        raise InputError(f"{options.particles}: has no column rlnImageName, expected a table of particles; give the "
-                         "particles.star of an extraction")  # fmt: skip
-    n_classes = options.K or int(np.clip(block.n_rows // 150, 2, 50))
-    asked = class2d.Options.from_keywords(i=options.particles, o=str(root), **_computation(options))
-    return asked.derive(
-        "the demo's choice", K=n_classes, iter=options.iter, ctf="rlnDefocusU" in block, **FLAGS
-    )  # fmt: skip
-
-
-def _computation(options: Options) -> dict[str, Any]:
-    return {"j": options.j, "random_seed": options.random_seed, "verb": options.verb}
-
-
-def _last(root: Path) -> tuple[Path, Path]:
-    """The optimiser and the class averages of the last complete iteration."""
-    files = RunDir(str(root))
-    numbers = files.iterations()
-    if not numbers:
-        raise InputError(f"{root}: found no complete iteration, expected one; run vitreous demo again")
-    return files.iteration_file(numbers[-1], "optimiser.star"), files.iteration_file(numbers[-1], "classes.mrcs")
-
-
-def compare(made: simulate.Result, root: Path) -> tuple[Score, np.ndarray]:
-    """Judge the last iteration of a run on simulated particles.
-
-    Returns
-    -------
-    Score, (K, box, box) class averages
-    """
-    found = read_iteration(_last(root)[0])
-    model, particles, recipe = found.model, found.dataset.particles, made.recipe
-    row_of = {name: row for row, name in enumerate(read_star(made.truth_file)["particles"]["rlnImageName"])}
-    truth = made.truth[[row_of[found.dataset.image_name(i)] for i in range(len(particles))]]
-    bank = ViewBank(simulate.nominal_views(made.source, recipe), recipe.pixel_size_A, recipe.diameter_A)
-    estimated = {
-        "class_number": particles.class_number, "psi_deg": particles.euler_deg[:, 2],
-        "shift_A": particles.shift_A[:, :2],
-    }  # fmt: skip
-    true_shift_A = np.stack([truth.origin_x_A, truth.origin_y_A], axis=1)
-    true = {"view": truth.view, "psi_deg": truth.psi_deg, "shift_A": true_shift_A}
-    score = judge(model.references, model.class_weight, model.class_resolution_A, estimated, true, bank)
-    return score, model.references
-
-
-def tell(progress: Progress, score: Score, n_views: int) -> None:
-    """Print how the classes compare with the truth."""
-    progress.line("\nThe classes and the truth")
-    for line in table([CLASS_HEAD, *class_rows(score)]):
-        progress.line(line)
-    progress.line()
-    for line in table([(f"{name}:", value) for name, value in headline(score, n_views)]):
-        progress.line(line)
-    if score.purity < EXPECTED_PURITY:
-        progress.warning(
-            f"fewer than {100 * EXPECTED_PURITY:.0f} % of the particles are in a class of their own view, which "
-            "is less than this set allows: run vitreous doctor, and report what it prints"
-        )
+        report, averages = demo_classes.classify_own(options, be, comm)
+        result, where = Result(report), f"{report}; the classes are in {averages}"
+    elif options.classes:
+        report, comparison, score = demo_classes.classify_simulated(options, be, comm, progress)
+        result, where = Result(report, comparison, score), f"{report} for the run and {comparison} for the classes beside the truth."
+    else:
+        report, map_score = demo_map.make_map(options, be, comm, progress)
+        result, where = Result(report, map_score=map_score), f"{report} for the map beside the truth and the way there."
+    progress.line(f"\nDone in {duration(time.monotonic() - start)}. Open {where}")
+    return result
