@@ -115,3 +115,11 @@ def test_no_error_is_claimed_without_enough_particles():
 def test_circular_median_crosses_the_seam():
     middle = judging.circular_median_deg(np.array([179.0, -179.0, 178.0, -178.0, 180.0]))
     assert abs(wrap_deg(middle - 180)) <= 1
+
+
+def test_each_true_place_is_found_once():
+    true = np.array([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]])
+    found = np.array([[1.0, 0.0], [0.5, 0.0], [13.0, 0.0], [50.0, 50.0]])  # two at the first, one off the second
+    assert judging.n_matched(found, true, near=4.0) == 2
+    assert judging.n_matched(found, true, near=2.0) == 1
+    assert judging.n_matched(found[:0], true, near=2.0) == 0

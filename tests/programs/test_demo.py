@@ -16,6 +16,7 @@ from vitreous.io.mrc import read_mrc, write_mrc
 from vitreous.io.particles import quantise, read_particles
 from vitreous.io.run_files import write_iteration
 from vitreous.io.star import read_star, write_star
+from vitreous.job.progress import Progress as Silent
 from vitreous.model.state import Model, Progress, Sampling
 from vitreous.programs import auto, class2d, demo, demo_classes, demo_map, simulate
 from vitreous.programs.auto_project import State, working_in
@@ -187,15 +188,13 @@ def test_demo_tells_of_a_poor_map(tmp_path, to_map, monkeypatch, capsys):
 
 
 def test_demo_keeps_whole_micrographs_of_the_same_options(tmp_path, to_map, monkeypatch):
-    made = []
-    simulated = simulate.run
+    made, simulated = [], simulate.run
     monkeypatch.setattr(simulate, "run", lambda options: made.append(options.seed) or simulated(options))
-    again = {"o": str(tmp_path / "demo"), "verb": 0}
     for seed in (1, 1, 2):
-        demo.run(demo.Options.from_keywords(random_seed=seed, **again), Backend(), None)
+        demo_map.simulated(tmp_path, seed, 0, Silent(0))
     assert made == [1, 2]
-    next((tmp_path / "demo" / "micrographs" / "Micrographs").glob("*.mrc")).write_bytes(b"cut short")
-    demo.run(demo.Options.from_keywords(random_seed=2, **again), Backend(), None)
+    next((tmp_path / "micrographs" / "Micrographs").glob("*.mrc")).write_bytes(b"cut short")
+    demo_map.simulated(tmp_path, 2, 0, Silent(0))
     assert made == [1, 2, 2]
 
 

@@ -27,13 +27,14 @@ from vitreous.report.demo_map import SCORE_HEAD, MapPage, demo_map_report, score
 # The simulated set: as few particles as show the symmetry and 10 A, so that two cores need minutes.
 SET = {
     "micrographs": 4, "size": 1024, "angpix": 4.0, "snr": 0.3, "sym": "D3", "particle_diameter": 180.0,
-    "contaminants": 1.0,
+    "contaminants": 1.0, "carbon": 0.25,
 }  # fmt: skip
 # What a run on another machine or with another seed reaches with room to spare.
 MOST_A, LEAST_FOUND = 15.0, 0.6
 NEAR = 0.25  # diameters within which a pick is of a particle
 SPHERE = 1.1  # diameters of the ball in which maps are compared
 EDGE_PX = 5.0
+HELD = 0.99  # of the density, by the ball whose diameter is the molecule's
 STATE = "demo.json"
 
 
@@ -44,7 +45,7 @@ class MapScore:
     Attributes
     ----------
     symmetry, true_symmetry : point groups
-    diameter_A, true_diameter_A : of the particle
+    diameter_A, true_diameter_A : of the particle as the run has it, and of the ball that holds 99 % of the true density
     n_particles, n_found, n_present : that the map was made from, those of them that are particles, and all that there are
     half_sets_A : resolution that the run states
     truth_143_A, truth_500_A : resolution to which the map agrees with the true one, where the FSC falls below 0.143 and 0.5
@@ -148,10 +149,19 @@ def compare(made: simulate.Options, folder: Path, facts: auto.Facts, n_threads: 
         project / facts["particles"], folder / "micrographs" / "truth_particles.star", NEAR * diameter_A, made.angpix
     )
     score = MapScore(
-        facts["symmetry"], made.sym, facts["diameter_A"], diameter_A, n_particles, n_found, n_present, facts["final_A"],
+        facts["symmetry"], made.sym, facts["diameter_A"], extent_A(truth, pixel_A), n_particles, n_found, n_present, facts["final_A"],
         *limits_A, placement, fsc_truth, fsc_halves, pixel_A,
     )  # fmt: skip
     return score, {"map_on_truth": placement.applied(final, n_threads), "truth_on_grid": truth}
+
+
+def extent_A(volume: np.ndarray, pixel_size_A: float) -> float:
+    """Diameter of the ball about the centre of a box that holds nearly all of a molecule without noise, A."""
+    z, y, x = np.ogrid[tuple(slice(-(n // 2), n - n // 2) for n in volume.shape)]
+    radius = np.sqrt(x**2 + y**2 + z**2).ravel()
+    order = np.argsort(radius)
+    held = np.cumsum(volume.ravel()[order])
+    return 2 * pixel_size_A * float(radius[order][np.searchsorted(held, HELD * held[-1])])
 
 
 def count_found(particles: Path, truth: Path, near_A: float, pixel_size_A: float) -> tuple[int, int, int]:
