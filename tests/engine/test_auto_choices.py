@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vitreous.engine import auto_choices as choices
-from vitreous.engine.map_score import body, particle_classes
+from vitreous.engine.map_score import body, clear_averages, particle_classes
 from vitreous.engine.particle_size import diameter_of_averages, diameter_of_blobs
 from vitreous.engine.phantom import make_phantom
 
@@ -63,6 +63,14 @@ def test_a_map_of_a_particle_stands_over_its_rim_and_one_of_a_carbon_edge_does_n
     assert particle_classes(bodies).value == [2]
     assert particle_classes([1.0, -2.0]).value == []
     assert particle_classes([9.0, 12.0, 5.0]).value == [2, 1]
+
+
+def test_averages_of_noise_are_not_clear_beside_those_of_a_particle():
+    particle = make_phantom(160.0).volume(32, 8.0).sum(0)
+    noise = 0.05 * particle.std() * np.random.default_rng(1).standard_normal((3, 32, 32))
+    images = np.array([particle + noise[0], 20 * noise[1], particle.T + noise[2]])
+    assert clear_averages(images, 8.0, 190).tolist() == [True, False, True]
+    assert clear_averages(images[1:2], 8.0, 190).tolist() == [True]  # the best there is
 
 
 @pytest.mark.parametrize("diameter_A", [110.0, 180.0, 280.0])

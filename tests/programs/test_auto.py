@@ -7,15 +7,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from vitreous import auto, simulate
 from vitreous.errors import InputError
-from vitreous.io.mrc import read_mrc
+from vitreous.io.mrc import read_mrc, write_mrc
 from vitreous.io.star import read_star, write_star
 from vitreous.programs import auto as program
+from vitreous.programs import auto_learn
 from vitreous.programs.auto_overrides import read_overrides
 from vitreous.programs.auto_project import State
 from vitreous.programs.auto_steps import STEPS
@@ -99,6 +101,21 @@ def test_auto_does_again_only_what_changed(particles, tmp_path):
     assert (out / after["class2d_2"] / "RELION_JOB_EXIT_SUCCESS").exists()
     assert "min_score" in (out / "report.html").read_text()
     assert read_overrides(str(out / "auto.yaml"), OPTIONS_OF).of("class2d_2")["K"] == 4  # it is itself a file of overrides
+
+
+def test_auto_picks_with_clear_averages_alone(tmp_path):
+    y, x = np.mgrid[:40, :40] - 20
+    disc = (np.hypot(y, x) < 12).astype(np.float32)
+    noise = np.random.default_rng(1).standard_normal((2, 40, 40), np.float32)
+    write_mrc(tmp_path / "class_averages.mrcs", np.array([noise[0], disc + 0.05 * noise[1]]), 5.0, stack=True)
+    names = [f"{i:06d}@class_averages.mrcs" for i in (1, 2)]
+    write_star(tmp_path / "class_averages.star", {"": {"rlnReferenceImage": names}})
+    facts = {"diameter_given": False, "kind": "micrographs", "diameter_A": 130, "pixel_A": 5.0, "box": 40}
+    result = SimpleNamespace(chosen=np.ones(2, bool), n_before=90, n_after=80)
+    learned, said = auto_learn.template_classes(facts, str(tmp_path), result)
+    assert list(read_star(learned["averages"])[""]["rlnReferenceImage"]) == names[1:]
+    # the disc has 120 A; noise as large as the circle would have drawn the median up
+    assert 105 < learned["diameter_A"] < 130 and "1 of the classes" in said
 
 
 def state(out):

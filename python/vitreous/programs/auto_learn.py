@@ -15,7 +15,7 @@ from vitreous.engine import map_score
 from vitreous.engine.particle_size import diameter_of_averages
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_header, read_mrc
-from vitreous.io.star import read_star
+from vitreous.io.star import read_star, write_star
 from vitreous.job.rundir import RunDir
 from vitreous.programs.auto_import import PARTICLES
 
@@ -69,13 +69,31 @@ def selection(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
     return found, f"{result.n_after} of {result.n_before} particles in {n_chosen} classes"
 
 
-def template_classes(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
-    """As ``selection``, and of picked particles the diameter as the classes show it; others may be junk for the most part."""
+def sized_classes(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
+    """As ``selection``, and of picked particles the diameter as the clear classes show it; others may be junk for the most part."""
     found, said = selection(facts, folder, result)
     if facts["diameter_given"] or facts["kind"] == PARTICLES:
         return found, said
-    diameter = diameter_of_averages(read_mrc(f"{folder}/class_averages.mrcs")[0], facts["pixel_A"])
+    images = read_mrc(f"{folder}/class_averages.mrcs")[0]
+    diameter = diameter_of_averages(images[is_clear(facts, images)], facts["pixel_A"])
     return found | {"diameter_A": diameter.value}, f"{said}; now a particle of {diameter.value} A: {diameter.reason}"
+
+
+def template_classes(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
+    """As ``sized_classes``, and a table of the clear averages alone, for picking."""
+    found, said = sized_classes(facts, folder, result)
+    clear = is_clear(facts, read_mrc(f"{folder}/class_averages.mrcs")[0])
+    star = read_star(found["averages"])
+    name = next(name for name, block in star.items() if "rlnReferenceImage" in block)
+    columns = {label: np.asarray(values)[clear] for label, values in star[name].columns.items()}
+    write_star(f"{folder}/templates.star", {name: columns})
+    return found | {"averages": f"{folder}/templates.star"}, f"{said}; {int(clear.sum())} of the classes are templates"
+
+
+def is_clear(facts: Facts, images: np.ndarray) -> np.ndarray:
+    """(n,) whether class averages show a particle as clearly as the best."""
+    circle_A = choices.mask_diameter(facts["diameter_A"], facts["box"] * facts["pixel_A"]).value
+    return map_score.clear_averages(images, facts["pixel_A"], circle_A)
 
 
 def selection_3d(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:

@@ -274,7 +274,7 @@ STEPS = (
     Step("extract_2", "Extract", "extract", images_for_classes, learned.images, EXTRACT_OUT, from_micrographs),
     Step("sift", "Select", "select", usual_images, learned.sifted, ("o", "/"), always),
     Step("class2d_2", "Class2D", "class2d", two_d_classes, learned.classes, RUN_OUT, always),
-    Step("select_2", "Select", "select", all_but_junk, learned.template_classes, ("o", "/"), always),
+    Step("select_2", "Select", "select", all_but_junk, learned.sized_classes, ("o", "/"), always),
     Step("initial_model_1", "InitialModel", "initial-model", first_map, learned.first_map, RUN_OUT, always),
     Step("initial_model_2", "InitialModel", "initial-model", another_first_map, learned.another_map, RUN_OUT, no_map_yet),
     Step("initial_model_3", "InitialModel", "initial-model", another_first_map, learned.another_map, RUN_OUT, no_map_yet),
