@@ -30,7 +30,7 @@ TEMPLATE_SCORE, PARTICLE_SCORE = 0.5, 0.25
 # Images that are left out: beyond these many standard deviations of all, or figures of merit over the median.
 MOST_SIGMA, FOM_UPPER = 3.0, 4.0
 # A larger point group is tried when its copies agree so much on average, and taken when the resolution is this part or less.
-TRIAL_SCORE, TRIAL_GAIN = 0.4, 0.85
+TRIAL_SCORE, TRIAL_GAIN = 0.4, 0.9
 FAST_PRIMES = (2, 3, 5, 7)
 # Blobs that are picked, in diameters of the particle; templates' figure of merit, distance in diameters, and noise.
 BLOB_MIN, BLOB_MAX, BLOB_UPPER = 0.9, 1.1, 1.8

@@ -16,7 +16,7 @@ from vitreous.engine.class_score import look
 LEAST_BODY = 4.0  # maps of particles have 5 to 14, those of junk less than 4 and mostly less than 2
 CLEAR_BODY = 8.0  # from here on a map is good enough to go on with
 KEPT_SHARE = 0.5  # of the best map's body: a second class that shows particles as well
-CLEAR_SHARE = 1 / 3  # of the best average's body: of simulated sets, noise has less than 0.3, particles 0.4 and more
+CLEAR_SHARE = 1 / 3  # of the best average's body: noise mostly has less than 0.3, particles 0.4 and more
 
 
 def body(volume: np.ndarray, pixel_size_A: float, diameter_A: float) -> float:

@@ -26,7 +26,7 @@ from vitreous.report.demo_map import SCORE_HEAD, MapPage, demo_map_report, score
 
 # The simulated set: as few particles as show the symmetry and 10 A, so that two cores need minutes.
 SET = {
-    "micrographs": 4, "size": 1024, "angpix": 4.0, "snr": 0.3, "sym": "D3", "particle_diameter": 180.0,
+    "micrographs": 5, "size": 1024, "angpix": 4.0, "snr": 0.3, "sym": "D3", "particle_diameter": 180.0,
     "contaminants": 1.0, "carbon": 0.25,
 }  # fmt: skip
 # What a run on another machine or with another seed reaches with room to spare.

@@ -63,14 +63,14 @@ def demo_map_report(page_of: MapPage) -> str:
         ("of the particles are in the map", f"{100 * score.n_found / max(score.n_present, 1):.0f} %"),
     ])  # fmt: skip
     for text in page_of.shortfalls:
-        page.warning(f"{text}: less than this set allows.")
+        page.warning(f"{text[0].upper()}{text[1:]}: less than this set allows.")
     page.section(
         "The map and the truth",
         "Sections through the centre: left the map, turned and moved onto the truth, "
         + ("and mirrored, as projections do not tell the hand; " if score.placement.is_mirrored else "")
         + f"right the true map with all its detail. The white bar is {BAR_A:g} Å.",
     )
-    page.gallery(list(section_pairs(page_of.volume, page_of.truth, score.pixel_size_A)), min_rem=25)
+    page.gallery(list(section_pairs(page_of.volume, page_of.truth, score.pixel_size_A)), min_rem=20)
     page.section("Resolution")
     curves = {"map and true map": score.fsc_truth, "two half-sets": score.fsc_halves}
     page.figures([(
