@@ -111,7 +111,7 @@ def simulated(folder: Path, seed: int, verb: int, progress: Progress) -> simulat
     values = {"o": str(out), "seed": seed, **SET}
     asked = simulate.Options.from_keywords(verb=verb, **values)
     path = folder / STATE
-    if path.exists() and json.loads(path.read_text()) == {"version": __version__, "options": values, "files": sizes_of(out)}:
+    if noted(path) == {"version": __version__, "options": values, "files": sizes_of(out)}:
         progress.line(f"The micrographs are there: {out}")
         return asked
     path.unlink(missing_ok=True)
@@ -119,6 +119,14 @@ def simulated(folder: Path, seed: int, verb: int, progress: Progress) -> simulat
     with atomic_write(path) as file:
         file.write(json.dumps({"version": __version__, "options": values, "files": sizes_of(out)}, indent=1).encode())
     return asked
+
+
+def noted(path: Path) -> Any:
+    """What an earlier run noted of its micrographs; None where it did not come so far."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def sizes_of(folder: Path) -> dict[str, int]:
