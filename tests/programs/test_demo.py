@@ -140,7 +140,7 @@ def perfect_auto(calls, turn, symmetry="D3", every=1):
             state = State()
             state.finish(state.begin("refine3d_1", "Refine3D", {}, {}), {}, "")
             (Path("Refine3D/job001") / "report.html").touch()
-        facts = {"final_map": "final.mrc", "half_map": "half1.mrc", "particles": "particles.star", "symmetry": symmetry,
+        facts = {"map": "final.mrc", "half_map": "half1.mrc", "particles": "particles.star", "symmetry": symmetry,
                  "diameter_A": 170, "final_A": 11.0}  # fmt: skip
         return auto.Result(Path(options.output), facts, None)
 

@@ -70,24 +70,30 @@ def selection(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
 
 
 def sized_classes(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
-    """As ``selection``, and of picked particles the diameter as the clear classes show it; others may be junk for the most part."""
+    """As ``selection``, and of picked particles the diameter as the classes show it; others may be junk for the most part."""
     found, said = selection(facts, folder, result)
-    if facts["diameter_given"] or facts["kind"] == PARTICLES:
-        return found, said
-    images = read_mrc(f"{folder}/class_averages.mrcs")[0]
-    diameter = diameter_of_averages(images[is_clear(facts, images)], facts["pixel_A"])
-    return found | {"diameter_A": diameter.value}, f"{said}; now a particle of {diameter.value} A: {diameter.reason}"
+    return with_diameter(facts, found, said, read_mrc(f"{folder}/class_averages.mrcs")[0])
 
 
 def template_classes(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
-    """As ``sized_classes``, and a table of the clear averages alone, for picking."""
-    found, said = sized_classes(facts, folder, result)
-    clear = is_clear(facts, read_mrc(f"{folder}/class_averages.mrcs")[0])
+    """As ``sized_classes``, by the clear averages alone, and a table of these for picking."""
+    found, said = selection(facts, folder, result)
+    images = read_mrc(f"{folder}/class_averages.mrcs")[0]
+    clear = is_clear(facts, images)
     star = read_star(found["averages"])
     name = next(name for name, block in star.items() if "rlnReferenceImage" in block)
     columns = {label: np.asarray(values)[clear] for label, values in star[name].columns.items()}
     write_star(f"{folder}/templates.star", {name: columns})
-    return found | {"averages": f"{folder}/templates.star"}, f"{said}; {int(clear.sum())} of the classes are templates"
+    found["averages"] = f"{folder}/templates.star"
+    return with_diameter(facts, found, f"{said}; {int(clear.sum())} of the classes are templates", images[clear])
+
+
+def with_diameter(facts: Facts, found: Facts, said: str, images: np.ndarray) -> tuple[Facts, str]:
+    """What was learned, with the diameter that averages show where the user gave none and the particles were picked."""
+    if facts["diameter_given"] or facts["kind"] == PARTICLES:
+        return found, said
+    diameter = diameter_of_averages(images, facts["pixel_A"])
+    return found | {"diameter_A": diameter.value}, f"{said}; now a particle of {diameter.value} A: {diameter.reason}"
 
 
 def is_clear(facts: Facts, images: np.ndarray) -> np.ndarray:

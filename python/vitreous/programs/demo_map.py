@@ -140,10 +140,10 @@ def compare(made: simulate.Options, folder: Path, facts: auto.Facts, n_threads: 
     Returns
     -------
     MapScore
-    name of a file -> (n, n, n) float32: the final map where the true one is, and the true one on its grid
+    name of a file -> (n, n, n) float32: the refined map where the true one is, and the true one on its grid
     """
     project = folder / "auto"
-    final, pixel_A = read_mrc(project / facts["final_map"])
+    final, pixel_A = read_mrc(project / facts["map"])  # not sharpened: the built-in molecule is made of wide blobs
     halves = [read_mrc(project / facts["half_map"].replace("half1", half))[0] for half in ("half1", "half2")]
     n, diameter_A = final.shape[0], made.particle_diameter
     truth = read_sources(made, diameter_A)[0].volume(n, pixel_A)

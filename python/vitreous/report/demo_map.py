@@ -66,7 +66,7 @@ def demo_map_report(page_of: MapPage) -> str:
         page.warning(f"{text[0].upper()}{text[1:]}: less than this set allows.")
     page.section(
         "The map and the truth",
-        "Sections through the centre: left the map, turned and moved onto the truth, "
+        "Sections through the centre: left the refined map before it was sharpened, turned and moved onto the truth, "
         + ("and mirrored, as projections do not tell the hand; " if score.placement.is_mirrored else "")
         + f"right the true map with all its detail. The white bar is {BAR_A:g} Å.",
     )
