@@ -19,7 +19,7 @@ from vitreous.programs import class2d, simulate
 from vitreous.programs.demo_options import Options
 from vitreous.report.demo import CLASS_HEAD, class_rows, demo_report, headline
 
-# The simulated set: small enough for a minute on two cores, noisy enough that single images show nothing.
+# The simulated set: small enough for seconds, noisy enough that single images show nothing.
 SET = {"box": 64, "angpix": 4.0, "snr": 0.1, "views": 8, "view_jitter": 4.0, "shift_std": 6.0}
 N_CLASSES = 12
 # What every first classification may use; the rest are class2d's own defaults.

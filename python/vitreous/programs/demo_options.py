@@ -17,7 +17,7 @@ class Options(ProgramOptions):
     SUMMARY: ClassVar[str] = "all steps from self-made micrographs to a map, compared with the truth"
     EXAMPLES: ClassVar[tuple[str, ...]] = (
         "vitreous demo",
-        "vitreous demo --classes   a 2D classification alone: a minute",
+        "vitreous demo --classes   a 2D classification alone: ten seconds of CPU",
         "vitreous demo --i particles.star --o try",
     )
 
@@ -31,7 +31,7 @@ class Options(ProgramOptions):
         metavar="FILE",
         unset="simulated micrographs",
     )
-    classes: bool = option(False, "make particles in place of micrographs, and only classify them: a minute", group="basic")
+    classes: bool = option(False, "make particles in place of micrographs, and only classify them: ten seconds of CPU", group="basic")
     n: int = option(1500, "number of simulated particles, with --classes", group="basic", ge=100)
     K: int | None = option(
         None, "number of classes, with --classes or --i", group="basic", ge=1, unset="12, or one per 150 of your particles"
