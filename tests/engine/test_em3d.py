@@ -136,7 +136,7 @@ def test_em3d_in_chunks_is_as_whole_but_for_rounding(be, name, monkeypatch):
         for field in ("euler_deg", "shift_A", "class_number", "n_significant"):
             np.testing.assert_array_equal(getattr(others, field), getattr(rows, field))
         np.testing.assert_allclose(others.p_max, rows.p_max, rtol=1e-4)
-    assert sum(n_chunks[-2:]) == 12 or n_chunks[-1] == 12, "one particle in each"
+    assert max(n_chunks) > 1, "all fitted at once"
 
 
 @pytest.mark.parametrize("n", [0, 5, 1000])
@@ -160,9 +160,10 @@ def test_chunks_hold_no_more_rows_than_asked(be):
     for most in (per_row, 20 * per_row, 50 * per_row, plan.fine.n_row):
         parts = em3d.chunks(plan, samples, most)
         assert [p.start for p in parts] == [0, *(p.stop for p in parts[:-1])] and parts[-1].stop == 40
-        assert all(rows_of(p) <= most or p.stop == p.start + 1 for p in parts)
+        room = [max(most, 2 * rows_of(slice(p.start, p.start + 1))) for p in parts]
+        assert all(rows_of(p) <= n for p, n in zip(parts, room))
         # No chunk could have taken the first particle of the next one.
-        assert all(rows_of(slice(p.start, p.stop + 1)) > most for p in parts[:-1])
+        assert all(rows_of(slice(p.start, p.stop + 1)) > n for p, n in zip(parts[:-1], room))
     assert em3d.chunks(plan, samples, plan.fine.n_row) == [slice(0, 40)]
 
 

@@ -329,7 +329,10 @@ def own_poses(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
 
 
 def chunks(plan: Plan3D, samples, most_rows: int) -> list[slice]:
-    """Consecutive particles whose significant samples have at most so many rows of the fine grid, or single ones.
+    """Consecutive particles whose significant samples have at most so many rows of the fine grid.
+
+    Where the first one of a chunk alone has more than half as many, the chunk may have twice its own: flat posteriors share
+    most of their rows, and slices for each particle alone would cost more than all comparisons.
 
     Parameters
     ----------
@@ -341,13 +344,15 @@ def chunks(plan: Plan3D, samples, most_rows: int) -> list[slice]:
     row = pose % n_row
     if n_row <= most or len(pose) <= most:
         return [slice(0, n)]
-    seen, begin, n_seen, cuts = np.zeros(n_row, bool), 0, 0, []
+    seen, begin, n_seen, room, cuts = np.zeros(n_row, bool), 0, 0, most, []
     for i in range(n):
         own = np.unique(row[start[i] : start[i + 1]])
         n_new = np.count_nonzero(~seen[own])
-        if i > begin and n_seen + n_new > most:
+        if i > begin and n_seen + n_new > room:
             cuts.append(slice(begin, i))
             seen[:], begin, n_seen, n_new = False, i, 0, len(own)
+        if i == begin:
+            room = max(most, 2 * len(own))
         seen[own] = True
         n_seen += n_new
     return [*cuts, slice(begin, n)]
