@@ -160,7 +160,7 @@ def test_chunks_hold_no_more_rows_than_asked(be):
     for most in (per_row, 20 * per_row, 50 * per_row, plan.fine.n_row):
         parts = em3d.chunks(plan, samples, most)
         assert [p.start for p in parts] == [0, *(p.stop for p in parts[:-1])] and parts[-1].stop == 40
-        room = [max(most, 2 * rows_of(slice(p.start, p.start + 1))) for p in parts]
+        room = [max(most, int(1.25 * rows_of(slice(p.start, p.start + 1)) / per_row) * per_row) for p in parts]
         assert all(rows_of(p) <= n for p, n in zip(parts, room))
         # No chunk could have taken the first particle of the next one.
         assert all(rows_of(slice(p.start, p.stop + 1)) > n for p, n in zip(parts[:-1], room))

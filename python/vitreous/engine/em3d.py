@@ -331,7 +331,7 @@ def own_poses(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
 def chunks(plan: Plan3D, samples, most_rows: int) -> list[slice]:
     """Consecutive particles whose significant samples have at most so many rows of the fine grid.
 
-    Where the first one of a chunk alone has more than half as many, the chunk may have twice its own: flat posteriors share
+    Where the first one of a chunk alone has nearly as many or more, the chunk may have a quarter more than it: flat posteriors share
     most of their rows, and slices for each particle alone would cost more than all comparisons.
 
     Parameters
@@ -352,7 +352,7 @@ def chunks(plan: Plan3D, samples, most_rows: int) -> list[slice]:
             cuts.append(slice(begin, i))
             seen[:], begin, n_seen, n_new = False, i, 0, len(own)
         if i == begin:
-            room = max(most, 2 * len(own))
+            room = max(most, int(1.25 * len(own)))
         seen[own] = True
         n_seen += n_new
     return [*cuts, slice(begin, n)]
