@@ -414,13 +414,19 @@ def insert_banks(be, plan: Plan, acc: Accumulator) -> None:
 def insert_rows(be, plan: Plan, geometry: Geometry, bank: Bank, data, weight, acc: Accumulator) -> None:
     """Back-project rows of a bank into the accumulator's lattices; ``data`` is used up."""
     kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))
+    data, weight = to_insert(plan, geometry, bank, data, weight)
+    kernels.backproject(
+        be, data, weight, bank.row_class, bank.matrix, kx, ky, plan.lattice.reach, acc.lattice_data, acc.lattice_weight
+    )
+
+
+def to_insert(plan: Plan, geometry: Geometry, bank: Bank, data, weight):
+    """Sums of a bank's rows as they are back-projected: of residuals where asked, on the references' scale; ``data`` is used up."""
     if plan.settings.residual_sums:
         data -= weight[:, None] * bank.slices
     if geometry.gain != 1:
         data, weight = data * np.float32(geometry.gain), weight * np.float32(geometry.gain**2)
-    kernels.backproject(
-        be, data, weight, bank.row_class, bank.matrix, kx, ky, plan.lattice.reach, acc.lattice_data, acc.lattice_weight
-    )
+    return data, weight
 
 
 def add_statistics(batch: Batch, rows: Rows, acc: Accumulator) -> None:

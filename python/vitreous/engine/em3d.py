@@ -457,11 +457,7 @@ def add_sums(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, bank: Bank, r
     residual = em.add_statistical_sums(be, plan, batch, data, bank, posterior, sums, acc)
     geometry = data.geometry
     kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))
-    values, weights = sums
-    if plan.settings.residual_sums:
-        values -= weights[:, None] * bank.slices
-    if geometry.gain != 1:
-        values, weights = values * np.float32(geometry.gain), weights * np.float32(geometry.gain**2)
+    values, weights = em.to_insert(plan, geometry, bank, *sums)
     kernels_volume.backproject3d(be, values, weights, bank.row_class, bank.matrix, kx, ky, plan.lattice.reach, acc.sums)
     if rows is None or not len(rows):
         return residual

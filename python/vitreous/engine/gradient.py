@@ -11,7 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 from vitreous.engine import schedule_gradient
+from vitreous.engine.em import joined
 from vitreous.engine.gradient_settings import GradientOptions
+from vitreous.engine.maximise import class_statistics, update_parameters
+from vitreous.engine.plan import Plan
+from vitreous.engine.settings import Settings
 from vitreous.model.state import Model, Moments
 
 # Moments are divided by the root of the second, which must not vanish.
@@ -180,3 +184,32 @@ def averaged(old: Model, new: Model, mu: float) -> Model:
     """The new model with the parameters of a mini-batch averaged with the old ones'."""
     mean = {name: mu * getattr(old, name) + (1 - mu) * getattr(new, name) for name in AVERAGED}
     return replace(new, **mean)
+
+
+def model_of_step(plan: Plan, accs, references, tau2, known, mu: float, **fixed) -> Model:
+    """The model with new references, and parameters of both pseudo-half-sets averaged with the old ones'.
+
+    Parameters
+    ----------
+    known : data_vs_prior, sigma2 and coverage, (K, n_shells) each
+    fixed : fields that are not averaged
+    """
+    data_vs_prior, sigma2, coverage = known
+    new = replace(
+        averaged(plan.model, update_parameters(plan, joined(*accs)), mu),
+        references=references,
+        tau2=np.array(tau2),
+        data_vs_prior=data_vs_prior,
+        sigma2_reference=sigma2,
+        fourier_coverage=coverage,
+        current_size_px=plan.size,
+        **fixed,
+    )
+    return replace(new, **class_statistics(new))
+
+
+def of_iteration(model: Model, settings: Settings, iteration: int, options: GradientOptions):
+    """Model and settings as an iteration has them, and what its start is asked: whether to renew, and the finest detail."""
+    how = {"renew": schedule_gradient.renews(iteration, options), "limit_A": schedule_gradient.limit_A(iteration, options)}
+    settings = replace(settings, residual_sums=schedule_gradient.is_gradient(iteration, options))
+    return replace(model, tau2_fudge=schedule_gradient.tau2_fudge(iteration, options)), settings, how

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from vitreous.engine import gradient, schedule_gradient
-from vitreous.engine.em import Accumulator, joined
+from vitreous.engine.em import Accumulator
 from vitreous.engine.gradient_settings import GradientOptions
-from vitreous.engine.maximise import class_statistics, mass_centres, moved, solvent_mask, update_parameters
+from vitreous.engine.maximise import mass_centres, moved, solvent_mask
 from vitreous.engine.plan import Plan
 from vitreous.engine.reconstruct import (
     Lattice,
@@ -52,19 +50,11 @@ def maximise(
     for acc in accs:
         add_friedel_mates(acc.lattice_data, acc.lattice_weight)
     step = lambda k, length: step_class(be, plan, accs, moments, options, k, shell, length, tau2[k])
-    unmasked, data_vs_prior, sigma2, coverage = gradient.step_classes(step, model, moments, plan.iteration, options, spread)
+    unmasked, *known = gradient.step_classes(step, model, moments, plan.iteration, options, spread)
     if settings.center_classes and not schedule_gradient.is_last_phase(plan.iteration, options):
         unmasked = recentred(unmasked, moments, plan)
-    new = replace(
-        gradient.averaged(model, update_parameters(plan, joined(*accs)), options.mu),
-        references=unmasked * solvent_mask(model, settings) if settings.flatten_solvent else unmasked,
-        tau2=np.array(tau2),
-        data_vs_prior=data_vs_prior,
-        sigma2_reference=sigma2,
-        fourier_coverage=coverage,
-        current_size_px=plan.size,
-    )
-    new = replace(new, **class_statistics(new))
+    references = unmasked * solvent_mask(model, settings) if settings.flatten_solvent else unmasked
+    new = gradient.model_of_step(plan, accs, references, tau2, known, options.mu)
     new, copied = gradient.with_idle_begun_again(new, moments, plan.iteration, options, shell.shape)
     if copied is not None:
         idle, best = copied

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from vitreous.engine import gradient
-from vitreous.engine.em import joined
 from vitreous.engine.em3d import Accumulator3D, Plan3D
 from vitreous.engine.gold import finished
 from vitreous.engine.gradient_settings import GradientOptions
-from vitreous.engine.maximise import class_statistics, update_parameters
 from vitreous.engine.reconstruct3d import (
     complete,
     inverse_transform,
@@ -48,18 +44,10 @@ def maximise(be, plan: Plan3D, accs: list[Accumulator3D], moments: Moments, opti
     """
     model, tau2, shell = plan.model, plan.tau2, shells_of(plan.lattice)
     step = lambda k, length: step_class(be, plan, accs, moments, options, k, shell, length, tau2[k])
-    volumes, data_vs_prior, sigma2, coverage = gradient.step_classes(step, model, moments, plan.iteration, options, spread)
-    new = replace(
-        gradient.averaged(model, update_parameters(plan, joined(*accs)), options.mu),
-        class_offset_A=np.zeros((model.n_classes, 2)),
-        references=finished(plan, volumes, flatten=plan.settings.flatten_solvent),
-        tau2=np.array(tau2),
-        data_vs_prior=data_vs_prior,
-        sigma2_reference=sigma2,
-        fourier_coverage=coverage,
-        current_size_px=plan.size,
-    )
-    new = replace(new, **class_statistics(new))
+    volumes, *known = gradient.step_classes(step, model, moments, plan.iteration, options, spread)
+    references = finished(plan, volumes, flatten=plan.settings.flatten_solvent)
+    no_offset = np.zeros((model.n_classes, 2))
+    new = gradient.model_of_step(plan, accs, references, tau2, known, options.mu, class_offset_A=no_offset)
     return gradient.with_idle_begun_again(new, moments, plan.iteration, options, shell.shape)
 
 

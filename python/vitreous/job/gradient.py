@@ -99,10 +99,8 @@ def iterate(
     auto : refines the sampling as iterations no longer gain; None keeps it
     """
     clock, iteration = Clock(), state.progress.iteration + 1
-    steps = schedule_gradient.is_gradient(iteration, options)
-    settings = replace(settings, residual_sums=steps)
-    model = replace(state.models[0], tau2_fudge=schedule_gradient.tau2_fudge(iteration, options))
-    how = {"renew": schedule_gradient.renews(iteration, options), "limit_A": schedule_gradient.limit_A(iteration, options)}
+    model, settings, how = gradient.of_iteration(state.models[0], settings, iteration, options)
+    steps = settings.residual_sums
     state, (plan,), _ = refine.start_iteration(be, replace(state, models=[model]), settings, auto, **how)
     clock.lap("plan")
     rows, usable = state.dataset.particles.row, state.dataset.usable

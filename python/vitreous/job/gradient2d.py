@@ -43,9 +43,7 @@ def iterate(
 ) -> State:
     """One iteration: expectation of a mini-batch, a step along the gradient; parameters as of ``classify.iterate``."""
     clock, iteration = Clock(), state.progress.iteration + 1
-    settings = replace(settings, residual_sums=schedule_gradient.is_gradient(iteration, options))
-    model = replace(state.model, tau2_fudge=schedule_gradient.tau2_fudge(iteration, options))
-    how = {"renew": schedule_gradient.renews(iteration, options), "limit_A": schedule_gradient.limit_A(iteration, options)}
+    model, settings, how = gradient.of_iteration(state.model, settings, iteration, options)
     state, plan = classify.start_iteration(be, replace(state, model=model), settings, **how)
     clock.lap("plan")
     rows, usable = state.dataset.particles.row, state.dataset.usable
