@@ -10,7 +10,7 @@ import oracle_3d as oracle
 import oracle_images
 
 from vitreous import backend
-from vitreous.engine import em3d
+from vitreous.engine import em3d, orientations, plan3d
 from vitreous.model import healpix
 from vitreous.model.rotation import euler_to_matrix
 from vitreous.model.state import Model, Progress, Sampling
@@ -99,8 +99,8 @@ def problem(
     maps = np.stack([volume((ATOMS, OTHERS)[c], symmetry) + 0.02 * rng.normal(size=(BOX,) * 3) for c in range(k)])
     over, n_shells = changes.get("oversampling", 1), BOX // 2 + 1
     group = Symmetry.parse(symmetry)
-    coarse, _ = em3d.orientations.coarse_and_fine(backend.cpu(1), sampling(order, over, 0.3), group, k)
-    pixels = em3d.orientations.unit_pixels(backend.cpu(1), order, group)
+    coarse, _ = orientations.coarse_and_fine(backend.cpu(1), sampling(order, over, 0.3), group, k)
+    pixels = orientations.unit_pixels(backend.cpu(1), order, group)
     fine = healpix.directions(backend.cpu(1), order + over)[healpix.children(pixels, over)]
     weight = changes.get("class_weight", np.full(k, 1 / k))
     direction = rng.uniform(0.0, 1, (k, len(pixels))) if uneven else np.ones((k, len(pixels)))
@@ -160,7 +160,7 @@ def plan_of(be, p: oracle.Problem, model=None, iteration=3, size=None, **setting
     where = sampling(p.extra["order"], p.oversampling, p.perturb, p.sigma_deg)
     weight = p.direction_weight if p.extra["uneven"] else None
     chosen = flat_case.settings_of(p, **settings)
-    return em3d.make_plan(be, model or model_of(p), where, progress, chosen, group, weight, size)
+    return plan3d.make_plan(be, model or model_of(p), where, progress, chosen, group, weight, size)
 
 
 def expect(be, p: oracle.Problem, size=100, plan=None, euler_deg=None, **settings):

@@ -1,6 +1,7 @@
 """The expectation with 3D references against its definition, and what must hold for any data."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import oracle_3d as oracle
@@ -10,7 +11,7 @@ import refine3d_case as case
 from volume_phantom import random_rotations
 
 from vitreous import backend
-from vitreous.engine import em3d
+from vitreous.engine import plan3d, search3d
 from vitreous.engine.phantom import make_phantom
 from vitreous.engine.reconstruct3d import add_friedel_mates
 from vitreous.model.rotation import euler_to_matrix, matrix_to_euler
@@ -127,10 +128,10 @@ def test_em3d_in_chunks_is_as_whole_but_for_rounding(be, name, monkeypatch):
     """Memory for ever fewer slices: the chunks hold all particles once, down to one each."""
     problem = case.problem(**{**case.CASES[name], "n": 12})
     plan, whole, rows = case.expect(be, problem)
-    cut, n_chunks = em3d.chunks, []
-    monkeypatch.setattr(em3d, "chunks", lambda *a: n_chunks.append(len(cut(*a))) or cut(*a))
+    cut, n_chunks = search3d.chunks, []
+    monkeypatch.setattr(search3d, "chunks", lambda *a: n_chunks.append(len(cut(*a))) or cut(*a))
     for n_bytes in (8 * plan.fine.n_row * 20, 1):
-        monkeypatch.setattr(em3d, "slices_bytes", lambda *_, n=n_bytes: n)
+        monkeypatch.setattr(search3d, "slices_bytes", lambda *_, n=n_bytes: n)
         _, parts, others = case.expect(be, problem)
         same_sums(parts, whole, 1e-5)
         for field in ("euler_deg", "shift_A", "class_number", "n_significant"):
@@ -142,7 +143,7 @@ def test_em3d_in_chunks_is_as_whole_but_for_rounding(be, name, monkeypatch):
 @pytest.mark.parametrize("n", [0, 5, 1000])
 def test_distinct_poses_and_their_places(n):
     pose = np.random.default_rng(n).integers(0, 50, n).astype(np.int32)
-    found, place = em3d.distinct(pose, 50)
+    found, place = search3d.distinct(pose, 50)
     np.testing.assert_array_equal(found, np.unique(pose))
     np.testing.assert_array_equal(found[place], pose)
     assert place.dtype == np.int32
@@ -158,13 +159,75 @@ def test_chunks_hold_no_more_rows_than_asked(be):
     samples = start, pose, np.zeros_like(pose)
     rows_of = lambda part: len(np.unique(pose[start[part.start] : start[part.stop]] % n_row)) * per_row
     for most in (per_row, 20 * per_row, 50 * per_row, plan.fine.n_row):
-        parts = em3d.chunks(plan, samples, most)
+        parts = search3d.chunks(plan, samples, most)
         assert [p.start for p in parts] == [0, *(p.stop for p in parts[:-1])] and parts[-1].stop == 40
         room = [max(most, int(1.25 * rows_of(slice(p.start, p.start + 1)) / per_row) * per_row) for p in parts]
         assert all(rows_of(p) <= n for p, n in zip(parts, room))
         # No chunk could have taken the first particle of the next one.
         assert all(rows_of(slice(p.start, p.stop + 1)) > n for p, n in zip(parts[:-1], room))
-    assert em3d.chunks(plan, samples, plan.fine.n_row) == [slice(0, 40)]
+    assert search3d.chunks(plan, samples, plan.fine.n_row) == [slice(0, 40)]
+
+def flat_posterior(rng, n_points, n_pose):
+    """A posterior of three images, the second without points, and its evidence."""
+    counts = np.array([n_points, 0, n_points])
+    start = np.concatenate([[0], np.cumsum(counts)])
+    log_w = rng.normal(scale=2.0, size=2 * n_points).astype(np.float32)
+    return start, rng.integers(0, n_pose, 2 * n_points), rng.integers(0, 9, 2 * n_points), log_w
+
+
+def normalised(start, pose, shift, log_w, correlation=False):
+    """As ``kernels.score_fine`` gives them: all points, or in correlation mode the best."""
+    weights, best, evidence, p_max = [], [], [], []
+    for s, e in pairwise(start):
+        w = np.exp(np.asarray(log_w[s:e], float))
+        weights.append(w / w.sum() if e > s else w)
+        best.append(s + log_w[s:e].argmax() if e > s else -1)
+        evidence.append((log_w[s:e].max() if correlation else np.log(w.sum())) if e > s else -np.inf)
+        p_max.append(weights[-1].max(initial=0))
+    best = np.array(best)
+    of_best = [np.where(best >= 0, x[np.maximum(best, 0)] if len(x) else 0, -1) for x in (pose, shift)]
+    kept = np.arange(len(pose))
+    if correlation:
+        kept, weights = best[best >= 0], [np.ones(np.count_nonzero(best >= 0))]
+        start = np.concatenate([[0], np.cumsum(best >= 0)])
+    return start, pose[kept], shift[kept], np.concatenate(weights), *of_best, np.array(p_max), np.array(evidence)
+
+
+@pytest.mark.parametrize("correlation", [False, True])
+@pytest.mark.parametrize("n_parts", [1, 4])
+def test_posteriors_in_parts_are_joined_to_the_whole(n_parts, correlation):
+    rng = np.random.default_rng(n_parts)
+    start, pose, shift, log_w = flat_posterior(rng, 300, 40)
+    whole = normalised(start, pose, shift, log_w, correlation)
+    parts = []
+    for i in range(n_parts):
+        kept = pose % n_parts == i
+        own = np.concatenate([[0], np.cumsum(kept)])[start]
+        parts.append(normalised(own, pose[kept], shift[kept], log_w[kept], correlation))
+    got = search3d.joined(parts, 1.0, correlation)
+    np.testing.assert_array_equal(got[0], whole[0])
+    for s, e in pairwise(start if not correlation else whole[0]):
+        order, want = np.lexsort(np.stack(got[1:4])[:, s:e]), np.lexsort(np.stack(whole[1:4])[:, s:e])
+        np.testing.assert_array_equal(got[1][s:e][order], whole[1][s:e][want])
+        np.testing.assert_allclose(got[3][s:e][order], whole[3][s:e][want], rtol=1e-6)  # float32
+    np.testing.assert_array_equal(np.stack(got[4:6])[:, [0, 2]], np.stack(whole[4:6])[:, [0, 2]])
+    assert got[4][1] == -1 and got[7][1] == -np.inf and got[6][1] == 0
+    np.testing.assert_allclose(got[7], whole[7], rtol=1e-6)
+    if not correlation:
+        np.testing.assert_allclose(got[6], whole[6], rtol=1e-6)
+
+
+def test_joined_posteriors_keep_the_fewest_points_that_hold_the_fraction():
+    rng = np.random.default_rng(3)
+    start, pose, shift, log_w = flat_posterior(rng, 500, 1000)
+    whole = normalised(start, pose, shift, log_w)
+    got = search3d.joined([whole], 0.9, False)
+    for image, (s, e) in enumerate(pairwise(start)):
+        weight = np.sort(whole[3][s:e])[::-1]
+        n = np.searchsorted(np.cumsum(weight), 0.9) + 1 if e > s else 0
+        assert got[0][image + 1] - got[0][image] == n
+        mine = got[3][got[0][image] : got[0][image + 1]]
+        np.testing.assert_allclose(np.sort(mine)[::-1], weight[:n] / weight[:n].sum(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["global", "local"])
@@ -234,7 +297,7 @@ def test_em3d_coarse_size_follows_the_sampling(be):
     plan = case.plan_of(be, problem)
     batch = case.flat_case.batch_of(problem, [0])
     plan.geometry(batch.optics)
-    finer = em3d.resampled(be, plan, case.sampling(2, 1, 0.3))
+    finer = plan3d.resampled(be, plan, case.sampling(2, 1, 0.3))
     direct = case.plan_of(be, case.problem(order=2, resolution_A=9.0))
     assert plan.coarse_size < finer.coarse_size == direct.coarse_size
     assert finer.geometry(batch.optics).n_coarse == direct.geometry(batch.optics).n_coarse
@@ -254,11 +317,11 @@ def test_em3d_searches_no_more_than_the_most_significant(be, sigma_deg):
 def test_strongest_samples_of_each_particle():
     start, pose = np.array([0, 3, 3, 5, 9]), np.arange(9)
     weight = np.array([0.2, 0.5, 0.3, 0.9, 0.1, 0.1, 0.4, 0.2, 0.3])
-    kept = em3d.strongest(start, pose, pose + 10, weight, 2)
+    kept = search3d.strongest(start, pose, pose + 10, weight, 2)
     np.testing.assert_array_equal(kept[0], [0, 2, 2, 4, 6])
     np.testing.assert_array_equal(kept[1], [1, 2, 3, 4, 6, 8])
     np.testing.assert_array_equal(kept[2], kept[1] + 10)
-    np.testing.assert_array_equal(em3d.strongest(start, pose, pose, weight, 0)[1], pose)
+    np.testing.assert_array_equal(search3d.strongest(start, pose, pose, weight, 0)[1], pose)
 
 
 def test_em3d_keeps_orientations_and_offsets_where_asked(be):
@@ -267,7 +330,7 @@ def test_em3d_keeps_orientations_and_offsets_where_asked(be):
     where = replace(case.sampling(0, 0, 0.0), offset_range_A=0.0)
     settings = case.flat_case.settings_of(problem, skip_align=True)
     progress = Progress(iteration=3, increment_px=problem.increment_px)
-    plan = em3d.make_plan(be, case.model_of(problem), where, progress, settings, Symmetry("C1"))
+    plan = plan3d.make_plan(be, case.model_of(problem), where, progress, settings, Symmetry("C1"))
     _, acc, rows = case.expect(be, problem, plan=plan)
     np.testing.assert_allclose(rows.euler_deg, problem.euler_deg)
     np.testing.assert_allclose(rows.shift_A, problem.shift_A)

@@ -8,7 +8,7 @@ import pytest
 import refine3d_case as case
 
 from vitreous import backend
-from vitreous.engine import em3d, gold
+from vitreous.engine import gold, plan3d
 from vitreous.engine.reconstruct3d import add_friedel_mates, reconstruct
 from vitreous.model.masks import soft_sphere
 from vitreous.model.volume import VolumeLattice
@@ -194,4 +194,4 @@ def test_classes_have_the_power_of_their_references_as_prior(be):
         want = reconstruct(be, sums[k], plan.lattice, tau2=plan.reference_power[k], tau2_fudge=4.0)
         np.testing.assert_array_equal(model.references[k], want.volume)
         np.testing.assert_array_equal(model.data_vs_prior[k], want.data_vs_prior)
-    assert model.class_weight.sum() == pytest.approx(1) and isinstance(plan, em3d.Plan3D)
+    assert model.class_weight.sum() == pytest.approx(1) and isinstance(plan, plan3d.Plan3D)

@@ -7,7 +7,7 @@ import pytest
 import refine3d_case as case
 
 from vitreous import backend
-from vitreous.engine import em3d, gradient, gradient3d
+from vitreous.engine import gradient, gradient3d, plan3d
 from vitreous.engine.gradient_settings import GradientOptions
 from vitreous.engine.reconstruct3d import inverse_transform, reference_transform
 from vitreous.model.volume import VolumeLattice
@@ -98,7 +98,7 @@ def test_residual_sums_are_those_of_the_images_less_those_of_the_slices(be):
 def known_poses(be, made, **settings):
     """Data of the sums where neither orientations nor offsets are searched."""
     plan = case.plan_of(be, made, skip_align=True, **settings)
-    plan = em3d.resampled(be, plan, replace(plan.sampling, offset_range_A=0.0, oversampling=0, perturb=0.0))
+    plan = plan3d.resampled(be, plan, replace(plan.sampling, offset_range_A=0.0, oversampling=0, perturb=0.0))
     return case.expect(be, made, plan=plan)[1].sums[..., :2].astype(float)
 
 

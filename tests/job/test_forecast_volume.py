@@ -8,7 +8,7 @@ import pytest
 from test_batches import dataset
 
 from vitreous import backend
-from vitreous.engine import em3d, gold
+from vitreous.engine import em3d, gold, plan3d
 from vitreous.engine.schedule3d import AutoOptions
 from vitreous.engine.settings import Settings
 from vitreous.job.forecast_volume import forecast_volume, maximisation_bytes, stages_of
@@ -34,7 +34,7 @@ def plans_of(box, size, symmetry="C1"):
     settings = Settings(particle_diameter_A=3.0 * box, flatten_solvent=True)
     group = Symmetry.parse(symmetry)
     return [
-        em3d.make_plan(BE, model_of(box), SAMPLING, Progress(iteration=3), settings, group, size=size) for _ in (1, 2)
+        plan3d.make_plan(BE, model_of(box), SAMPLING, Progress(iteration=3), settings, group, size=size) for _ in (1, 2)
     ]
 
 

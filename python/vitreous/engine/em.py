@@ -357,16 +357,15 @@ def add_sums(be, plan: Plan, batch: Batch, data: Prepared, bank: Bank, posterior
         sums = np.zeros_like(bank.slices), np.zeros_like(bank.slices[:, 0])
     else:
         sums = acc.sums_of(data.geometry, bank)
-    residual = add_statistical_sums(be, plan, batch, data, bank, posterior, sums, acc)
+    of_images = sum_points(be, plan, batch, data, bank, posterior, sums)
     if own_pose:
         insert_rows(be, plan, data.geometry, bank, *sums, acc)
-    return residual
+    return add_image_sums(plan, batch, data, of_images, posterior[4] >= 0, acc)
 
 
-def add_statistical_sums(be, plan: Plan, batch: Batch, data: Prepared, bank: Bank, posterior, sums, acc: Accumulator):
-    """Sums of the rows of a bank into ``sums`` (data, weight), all others into the accumulator; returns the residuals."""
-    model, geometry = plan.model, data.geometry
-    phases, shifts_px = plan.shift_phases(be, geometry, "fine")
+def sum_points(be, plan: Plan, batch: Batch, data: Prepared, bank: Bank, posterior, sums):
+    """Sums of the rows of a bank into ``sums`` (data, weight); those of each image as ``kernels.weighted_sums`` gives them."""
+    phases, shifts_px = plan.shift_phases(be, data.geometry, "fine")
     sum_up = lambda ctf, sums: kernels.weighted_sums(
         be,
         bank.slices,
@@ -377,22 +376,32 @@ def add_statistical_sums(be, plan: Plan, batch: Batch, data: Prepared, bank: Ban
         data.half_inv_var,
         phases,
         shifts_px,
-        geometry.shell,
-        (model.data_vs_prior > 3).astype(np.uint8),
+        data.geometry.shell,
+        (plan.model.data_vs_prior > 3).astype(np.uint8),
         posterior,
         premultiplied=batch.optics.premultiplied,
         data=sums[0],
         weight=sums[1],
     )
-    cross, power, scale_cross, scale_model, moments = sum_up(data.ctf, sums)
+    of_images = sum_up(data.ctf, sums)
     if data.model_ctf is not data.ctf:  # new references are corrected, while the present ones are compared as they are
-        cross, power, scale_cross, scale_model, moments = sum_up(data.model_ctf, [np.zeros_like(s) for s in sums])
-    used = (posterior[4] >= 0).astype(float)
-    residual = np.where(
-        used[:, None] > 0, np.maximum(data.power - 2 * cross + power, 0), 0
-    )  # a failed image's may be NaN
+        of_images = sum_up(data.model_ctf, [np.zeros_like(s) for s in sums])
+    return of_images
+
+
+def add_image_sums(plan: Plan, batch: Batch, data: Prepared, of_images, used, acc: Accumulator) -> np.ndarray:
+    """The sums of each image into the accumulator; (n, S) float64 per-shell sums of w |ctf A - S X|^2.
+
+    Parameters
+    ----------
+    of_images : as ``sum_points`` gives them, over the image's whole posterior
+    used : (n,) bool
+    """
+    model = plan.model
+    cross, power, scale_cross, scale_model, moments = of_images
+    residual = np.where(used[:, None], np.maximum(data.power - 2 * cross + power, 0), 0)  # a failed image's may be NaN
     acc.noise[batch.i_optics] += residual.sum(0)
-    acc.noise_count[batch.i_optics] += geometry.counts * used.sum()
+    acc.noise_count[batch.i_optics] += data.geometry.counts * used.sum()
     np.add.at(acc.scale_cross, batch.group, scale_cross / data.scale)
     np.add.at(acc.scale_model, batch.group, scale_model / data.scale**2)
     weight, moved = moments[..., 0], moments[..., 1:3] * batch.optics.pixel_size_A

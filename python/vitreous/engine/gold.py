@@ -9,8 +9,9 @@ import numpy as np
 
 from vitreous.engine import filters
 from vitreous.engine import fsc as correlations
-from vitreous.engine.em3d import Accumulator3D, Plan3D
+from vitreous.engine.em3d import Accumulator3D
 from vitreous.engine.maximise import class_statistics, first_class_for_all, update_parameters
+from vitreous.engine.plan3d import Plan3D
 from vitreous.engine.reconstruct3d import Reconstruction, complete, reconstruct, shell_mean_weight
 from vitreous.engine.settings import Settings
 from vitreous.model.masks import soft_sphere

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from vitreous.engine import gradient
-from vitreous.engine.em3d import Accumulator3D, Plan3D
+from vitreous.engine.em3d import Accumulator3D
 from vitreous.engine.gold import finished
 from vitreous.engine.gradient_settings import GradientOptions
+from vitreous.engine.plan3d import Plan3D
 from vitreous.engine.reconstruct3d import (
     complete,
     inverse_transform,

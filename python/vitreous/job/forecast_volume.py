@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from vitreous.engine import em3d, schedule3d
+from vitreous.engine import plan3d, schedule3d, search3d
 from vitreous.engine.initial import start_size
 from vitreous.engine.orientations import OrientationGrid, coarse_and_fine, window_size
 from vitreous.engine.reconstruct3d import CHUNK_BYTES
@@ -70,7 +70,7 @@ def stages_of(
 
     def stage(sampling, size, sharp):
         grids = coarse_and_fine(be, sampling, symmetry, model.n_classes)
-        coarse_px = em3d.coarse_size_3d(model, sampling, settings, size)
+        coarse_px = plan3d.coarse_size_3d(model, sampling, settings, size)
         return Stage(*grids, coarse_px, size, sampling.sigma_deg, sharp, settings.skip_align)
 
     first_px = current_size(model, state.progress)
@@ -153,12 +153,12 @@ def searching(stage: Stage, box: int, n_particles: int, lattice: VolumeLattice, 
     if stage.own:
         cut = n_batch * stage.fine.n_classes * n_px * 28  # twice, and their sums
     elif local:
-        most = em3d.slices_bytes(True, lattice)
+        most = search3d.slices_bytes(True, lattice)
         windows = n_piece * window_size(stage.coarse, stage.sigma_deg, symmetry) * pixels(stage.coarse_px) * 8
         cut = min(windows, most) * (1 + SUMS_OF_WINDOWS)
     else:
         n_row = min(stage.fine.n_row, n_piece * ROWS_OF_PARTICLE) if stage.sharp else stage.fine.n_row
-        cut = min(8 * n_row * n_px, em3d.slices_bytes(False, lattice)) * 2.5
+        cut = min(8 * n_row * n_px, search3d.slices_bytes(False, lattice)) * 2.5
     points = 8 * ROWS_OF_PARTICLE if stage.sharp else MOST_CHILDREN
     return {
         "slices and their sums": int(kept + cut),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vitreous.engine import accuracy, em3d, fsc, gold, initial, orientations, schedule, schedule3d
+from vitreous.engine import accuracy, em3d, fsc, gold, initial, orientations, plan3d, schedule, schedule3d, search3d
 from vitreous.engine.maximise import changed
 from vitreous.engine.reconstruct3d import reconstruct, reference_transform
 from vitreous.engine.settings import Settings
@@ -104,7 +104,7 @@ def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.
     size = model.box if last else schedule.limited_size(schedule.current_size(model, progress), model, limit_A)
     weights = known_weights(be, state, symmetry)
     plans = [
-        em3d.make_plan(be, m, sampling, progress, settings, symmetry, w, size) for m, w in zip(state.models, weights)
+        plan3d.make_plan(be, m, sampling, progress, settings, symmetry, w, size) for m, w in zip(state.models, weights)
     ]
     state = replace(state, progress=progress)
     if renew and not (settings.skip_align or plans[0].correlation):
@@ -117,7 +117,7 @@ def start_iteration(be, state: Refinement, settings: Settings, auto: schedule3d.
         progress = state.progress
     factor = 0.0 if settings.skip_align else sampling.perturb_factor
     sampling = replace(sampling, perturb=grids.perturbation(settings.random_seed, progress.iteration, factor))
-    plans = [em3d.resampled(be, replace(p, model=m), sampling) for p, m in zip(plans, state.models)]
+    plans = [plan3d.resampled(be, replace(p, model=m), sampling) for p, m in zip(plans, state.models)]
     state = replace(state, sampling=sampling, progress=progress)
     return with_directions(be, state, plans[0].coarse.directions_deg), plans, last
 
@@ -141,7 +141,7 @@ def same_directions(a, b) -> bool:
     return a.shape == b.shape and np.allclose(a, b, atol=1e-4)
 
 
-def estimate_accuracy(be, plan: em3d.Plan3D, state: Refinement) -> Refinement:
+def estimate_accuracy(be, plan: plan3d.Plan3D, state: Refinement) -> Refinement:
     """Accuracies of the classes at some particles' orientations."""
     chosen, *typical = typical_particles(be, plan, state.dataset)
     euler = state.dataset.particles.euler_deg[chosen[:N_ORIENTATIONS]]
@@ -197,13 +197,13 @@ def expectation(
     return accs, quarantine(with_rows(dataset, rows), bad_of_all, max_bad)
 
 
-def pieces_of(plan: em3d.Plan3D) -> batches.Pieces:
+def pieces_of(plan: plan3d.Plan3D) -> batches.Pieces:
     """Pieces whose posteriors fit, and the slices of whose windows do in a local search."""
     n_child = plan.fine.n_dir // plan.coarse.n_dir * plan.n_child_psi * plan.n_child_shift
     if not plan.local:
         return batches.Pieces(n_child)
     n_window = orientations.window_size(plan.coarse, plan.sampling.sigma_deg, plan.symmetry)
-    most = em3d.slices_bytes(True, plan.lattice) / (8 * n_window * batches.pixels(plan.coarse_size))
+    most = search3d.slices_bytes(True, plan.lattice) / (8 * n_window * batches.pixels(plan.coarse_size))
     return batches.Pieces(n_child, most=int(np.clip(most, 1, batches.MOST)))
 
 
