@@ -34,7 +34,6 @@ struct Workspace {
   idx n_slot = 0;
   bool thin = false;          // one child stands for all of a sample
   std::uint64_t seed = 0;     // of this image's draws: its own data, so that nothing else decides them
-  idx n_pose = 0;             // coarse poses of this image that were scored
   std::vector<Point> points;
   std::vector<float> score, weight, cross, sign;
   std::vector<const float *> slices, images;
@@ -53,12 +52,13 @@ void start_image(const FineProblem &p, idx i, Workspace &w) {
     w.h[k] = g * ctf[k];
   }
   const idx n_child = p.pose_children.shape[1] * p.n_per_shift;
-  w.thin = !p.correlation && n_child > 1 && (p.start[i + 1] - p.start[i]) * n_child > kMostChildren;
+  const idx n_sample = p.n_whole.shape[0] ? p.n_whole[i] : p.start[i + 1] - p.start[i];
+  w.thin = !p.correlation && n_child > 1 && n_sample * n_child > kMostChildren;
   std::uint32_t bits[2];
   std::memcpy(bits, x + std::min<idx>(1, n_k - 1), sizeof(float));
   std::memcpy(bits + 1, y + std::min<idx>(1, n_k - 1), sizeof(float));
   w.seed = mixed((std::uint64_t(bits[0]) << 32) + bits[1]);
-  w.n_slot = w.n_pose = 0;
+  w.n_slot = 0;
   w.points.clear();
   w.score.clear();
 }
@@ -123,8 +123,8 @@ float image_norm(const FineProblem &p, idx i) {
 void score_pose(const FineProblem &p, idx i, idx first, idx last, float inv_image_norm, Workspace &w) {
   const idx n_k = p.half_inv_var.shape[0], n_row = p.bank.shape[0], n_per_shift = p.n_per_shift;
   const idx n_child = w.thin ? 1 : p.pose_children.shape[1], n_own = w.thin ? 1 : n_per_shift, n_fine = (last - first) * n_own;
-  // Of the image's poses in their order: a pose's own number counts slices of the batch, which other images decide too.
-  const std::uint64_t draw = mixed(w.seed + std::uint64_t(w.n_pose++));
+  const std::int32_t key = p.pose_key.shape[0] ? p.pose_key[p.pose[first]] : p.pose[first];
+  const std::uint64_t draw = mixed(w.seed + std::uint64_t(key));
   const std::int32_t *children = p.pose_children.row(p.pose[first]) + (w.thin ? draw % p.pose_children.shape[1] : 0);
   const auto first_shift = [&](idx s) {  // of the children of sample s that are scored
     return p.shift[s] * n_per_shift + (w.thin ? idx(mixed(draw + std::uint64_t(p.shift[s])) % n_per_shift) : 0);

@@ -199,6 +199,8 @@ def score_fine(
     *,
     n_per_shift,
     sample_prior=None,
+    pose_key=None,
+    n_whole=None,
     fraction=0.999,
     correlation=False,
 ):
@@ -210,6 +212,9 @@ def score_fine(
     pose_children : (n_pose_coarse, n_child) int32    fine poses of each coarse pose, all of one class
     samples : (start, pose, shift)                    coarse samples, as ``score_coarse`` gives them
     sample_prior : (n_sample,) float32 or None        log prior of each coarse sample, which its children inherit
+    pose_key : (n_pose_coarse,) int32 or None         number of each coarse pose wherever it is searched, by which the draws of
+                                                      flat posteriors know it; None = its own
+    n_whole : (n_img,) int64 or None                  samples of each image, of which these are a part; None = these are all
     n_per_shift : int                                 coarse shift t has the fine shifts t * n_per_shift + 0, 1, ...
     fraction : float                                  of the posterior mass that the kept points hold
 
@@ -224,12 +229,17 @@ def score_fine(
     """
     start, pose, shift = samples[:3]
     sample_prior = be.to_device(np.zeros(0, np.float32)) if sample_prior is None else sample_prior
+    pose_key = be.to_device(np.zeros(0, np.int32)) if pose_key is None else pose_key
+    n_whole = be.to_device(np.zeros(0, np.int64)) if n_whole is None else n_whole
     _check_scores(be, "score_fine", bank, row_class, pose_prior, shift_prior, images, ctf, len(half_inv_var), phases)
     _check("score_fine", start=(start, (len(images) + 1,)), shift=(shift, pose.shape))
     _check_samples(pose, shift, sample_prior, pose_children, len(pose_prior), len(phases), n_per_shift)
+    for name, found, expected in (("pose_key", len(pose_key), len(pose_children)), ("n_whole", len(n_whole), len(images))):
+        if found not in (0, expected):
+            raise ValueError(f"score_fine: {name} has {found} values, expected {expected}")
     return be.lib.score_fine(
         bank, row_class, pose_prior, shift_prior, images, ctf, half_inv_var, phases, pose_children,
-        start, pose, shift, sample_prior, int(n_per_shift), float(fraction), bool(correlation),
+        start, pose, shift, sample_prior, pose_key, n_whole, int(n_per_shift), float(fraction), bool(correlation),
     )  # fmt: skip
 
 

@@ -103,12 +103,16 @@ def test_em3d_threads_change_no_bit(name):
         np.testing.assert_array_equal(one, two)
 
 
-def test_em3d_batches_change_no_draw_of_flat_posteriors(be):
+def test_em3d_batches_and_parts_change_no_draw_of_flat_posteriors(be, monkeypatch):
     problem = case.problem(order=1, noise=1.2)
     plan, whole, rows = case.expect(be, problem)
     n_child = plan.n_child_shift * plan.n_child_psi * plan.fine.n_dir // plan.coarse.n_dir
     assert (rows.n_significant * n_child > 8192).all(), "no posterior of these is flat enough"
     _, parts, others = case.expect(be, problem, size=1)
+    same_sums(parts, whole, 1e-5)
+    np.testing.assert_array_equal(others.euler_deg, rows.euler_deg)
+    monkeypatch.setattr(search3d, "slices_bytes", lambda *_: 8 * plan.fine.n_row * 20)  # of the band's several hundred pixels
+    _, parts, others = case.expect(be, problem)
     same_sums(parts, whole, 1e-5)
     np.testing.assert_array_equal(others.euler_deg, rows.euler_deg)
 

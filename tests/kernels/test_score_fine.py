@@ -90,3 +90,30 @@ def test_score_fine_samples_a_flat_posterior(be):
         np.testing.assert_allclose(got, expected, atol=0.03)
     again = score_fine(be, **arguments, fraction=1 - 1e-9)
     np.testing.assert_array_equal(again[1], pose)
+
+
+def test_score_fine_of_a_part_draws_as_the_whole(be):
+    """The samples of every other pose, said to be half of all, keep the children that they keep among all."""
+    case = make(n_img=3, n_class=3, n_half_psi=40, n_shift=64, n_k=29, spread=2e-3)
+    n_pose = 2 * len(case["bank"])
+    all_children, samples = children(n_pose, 2), all_samples(3, n_pose // 2, 16)
+    whole = score_fine(be, **case, pose_children=all_children, samples=samples, n_per_shift=4, fraction=1)
+    start, pose, shift = samples
+    kept = pose % 2 == 1
+    some = np.concatenate([[0], np.cumsum(kept)])[start], (pose[kept] // 2).astype(np.int32), shift[kept]
+    key = np.arange(1, n_pose // 2, 2, dtype=np.int32)
+    arguments = {**case, "pose_children": all_children[1::2].copy(), "samples": some, "n_per_shift": 4, "fraction": 1}
+    part = score_fine(be, **arguments, pose_key=key, n_whole=np.diff(start))
+    points_of = lambda p, i: set(zip(p[1][p[0][i] : p[0][i + 1]], p[2][p[0][i] : p[0][i + 1]]))
+    for i in range(3):
+        assert points_of(part, i) == {(a, t) for a, t in points_of(whole, i) if a // 2 % 2 == 1}
+        assert len(points_of(part, i)) == len(some[1]) // 3
+    assert len(score_fine(be, **arguments)[1]) > len(some[1]), "half of them are not enough to be drawn from"
+
+
+@pytest.mark.parametrize("name, n", [("pose_key", 7), ("n_whole", 4)])
+def test_score_fine_refuses_numbers_of_another_length(be, name, n):
+    case = make(n_half_psi=4, n_shift=4)
+    arguments = {**case, "pose_children": children(16, 2), "samples": all_samples(5, 8, 1), "n_per_shift": 4}
+    with pytest.raises(ValueError, match=f"{name} has {n} values, expected"):
+        score_fine(be, **arguments, **{name: np.zeros(n, np.int32 if name == "pose_key" else np.int64)})

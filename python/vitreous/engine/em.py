@@ -294,6 +294,7 @@ def score_own_pose(be, plan: Plan, batch: Batch, data: Prepared, bank: Bank | No
         children,
         (start, pose, shift),
         n_per_shift=plan.n_child_shift,
+        pose_key=np.repeat(np.arange(k, dtype=np.int32), n),
         fraction=plan.settings.adaptive_fraction,
         correlation=plan.correlation,
     )

@@ -165,12 +165,13 @@ def strongest(start, pose, shift, weight, max_count: int):
     return np.concatenate([[0], np.cumsum(kept)])[start], pose[kept], shift[kept]
 
 
-def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sample_prior, fraction: float):
+def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sample_prior, fraction: float, n_whole=None):
     """Posterior over the children of the coarse samples; returns it, the bank of its rows and these rows.
 
     Parameters
     ----------
     fraction : of the posterior that the kept points hold
+    n_whole : (n,) samples of each particle, of which these are a part
     """
     start, pose, shift = samples
     geometry, fine = data.geometry, plan.fine
@@ -200,6 +201,8 @@ def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sam
         (start, parent_of, shift),
         n_per_shift=plan.n_child_shift,
         sample_prior=sample_prior,
+        pose_key=parents.astype(np.int32),
+        n_whole=n_whole,
         fraction=fraction,
         correlation=plan.correlation,
     )
@@ -373,7 +376,7 @@ def score_in_parts(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples
         kept, own_start = only_rows(start, pose, plan.coarse.n_row, rows)
         some = own_start, pose[kept], shift[kept]
         some_prior = None if prior is None else prior[kept]
-        posterior, bank, fine_rows = fine_pass(be, plan, batch, data, some, some_prior, 1.0)
+        posterior, bank, fine_rows = fine_pass(be, plan, batch, data, some, some_prior, 1.0, np.diff(start))
         del bank  # before the next one, which takes its memory
         on_grid = [grid_poses(plan, fine_rows, posterior[i]) for i in (1, 4)]
         parts.append((posterior[0], on_grid[0], *posterior[2:4], on_grid[1], *posterior[5:]))

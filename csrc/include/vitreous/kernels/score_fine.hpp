@@ -6,8 +6,10 @@
 //   start (n_img + 1), pose, shift: coarse samples as score_coarse gives them (sorted by pose)
 //   sample_prior (n_sample): log prior of each coarse sample, which its children inherit; empty = none
 //   phases (n_shift_fine, 2, n_k), shift_prior (n_img, n_class, n_shift_fine), pose_prior (n_pose_fine)
+//   pose_key (n_pose_coarse): what the draws below know a coarse pose by; empty = its number here
+//   n_whole (n_img): samples of each image, of which these are a part; empty = these are all
 // An image with more than 8192 children is so uncertain that one random child of each sample stands for all of them; its
-// draws depend on its own data alone. p_max and log_evidence are then estimates of those over all children.
+// draws depend on its own data, pose and shift alone. p_max and log_evidence are then estimates of those over all children.
 // Result: kept points of image i are start[i] .. start[i+1], sorted by pose, then shift, with their weights;
 // best_pose, best_shift, p_max (largest weight / sum of all), log_evidence (log of the sum of all w); -1 where there is none.
 // Source: docs/equations.md#score
@@ -39,6 +41,8 @@ struct FineProblem {
   View<const idx, 1> start;
   View<const std::int32_t, 1> pose, shift;
   View<const float, 1> sample_prior;
+  View<const std::int32_t, 1> pose_key;
+  View<const idx, 1> n_whole;
   idx n_per_shift;
   double fraction;
   bool correlation;
