@@ -129,11 +129,11 @@ def test_em3d_batches_change_nothing_but_rounding(be, name):
 
 @pytest.mark.parametrize("name", ["global", "local", "two optics groups"])
 def test_em3d_in_chunks_is_as_whole_but_for_rounding(be, name, monkeypatch):
-    """Memory for ever fewer slices: the chunks hold all particles once, down to one each."""
+    """Memory for ever fewer slices, down to one."""
     problem = case.problem(**{**case.CASES[name], "n": 12})
     plan, whole, rows = case.expect(be, problem)
-    cut, n_chunks = search3d.chunks, []
-    monkeypatch.setattr(search3d, "chunks", lambda *a: n_chunks.append(len(cut(*a))) or cut(*a))
+    in_parts, n_parts = search3d.score_in_parts, []
+    monkeypatch.setattr(search3d, "score_in_parts", lambda *a: n_parts.append(len(a[-1])) or in_parts(*a))
     for n_bytes in (8 * plan.fine.n_row * 20, 1):
         monkeypatch.setattr(search3d, "slices_bytes", lambda *_, n=n_bytes: n)
         _, parts, others = case.expect(be, problem)
@@ -141,7 +141,7 @@ def test_em3d_in_chunks_is_as_whole_but_for_rounding(be, name, monkeypatch):
         for field in ("euler_deg", "shift_A", "class_number", "n_significant"):
             np.testing.assert_array_equal(getattr(others, field), getattr(rows, field))
         np.testing.assert_allclose(others.p_max, rows.p_max, rtol=1e-4)
-    assert max(n_chunks) > 1, "all fitted at once"
+    assert max(n_parts) > 1, "all fitted at once"
 
 
 @pytest.mark.parametrize("n", [0, 5, 1000])
@@ -162,14 +162,26 @@ def test_chunks_hold_no_more_rows_than_asked(be):
     pose = rng.integers(0, 2 * n_row, start[-1])
     samples = start, pose, np.zeros_like(pose)
     rows_of = lambda part: len(np.unique(pose[start[part.start] : start[part.stop]] % n_row)) * per_row
-    for most in (per_row, 20 * per_row, 50 * per_row, plan.fine.n_row):
+    for most in (20 * per_row, n_row // 3 * per_row, n_row // 2 * per_row, plan.fine.n_row):
         parts = search3d.chunks(plan, samples, most)
         assert [p.start for p in parts] == [0, *(p.stop for p in parts[:-1])] and parts[-1].stop == 40
-        room = [max(most, int(1.25 * rows_of(slice(p.start, p.start + 1)) / per_row) * per_row) for p in parts]
-        assert all(rows_of(p) <= n for p, n in zip(parts, room))
-        # No chunk could have taken the first particle of the next one.
-        assert all(rows_of(slice(p.start, p.stop + 1)) > n for p, n in zip(parts[:-1], room))
+        if len(parts) > 1:
+            assert all(rows_of(p) <= most or p.stop == p.start + 1 for p in parts)
+            # No chunk could have taken the first particle of the next one.
+            assert all(rows_of(slice(p.start, p.stop + 1)) > most for p in parts[:-1])
+            assert sum(rows_of(p) for p in parts) <= 2 * rows_of(slice(0, 40))
     assert search3d.chunks(plan, samples, plan.fine.n_row) == [slice(0, 40)]
+
+
+def test_chunks_of_flat_posteriors_are_one(be):
+    """Ten particles that all have all rows: a chunk for each would cut all rows ten times."""
+    plan = case.expect(be, case.problem(n=4))[0]
+    pose = np.tile(np.arange(plan.coarse.n_row), 10)
+    samples = np.arange(11) * plan.coarse.n_row, pose, np.zeros_like(pose)
+    assert search3d.chunks(plan, samples, plan.fine.n_row // 2) == [slice(0, 10)]
+    apart = np.arange(11) * (plan.coarse.n_row // 10), np.arange(plan.coarse.n_row // 10 * 10), pose  # each has its own
+    assert len(search3d.chunks(plan, apart, plan.fine.n_row // 2)) in (2, 3)
+
 
 def flat_posterior(rng, n_points, n_pose):
     """A posterior of three images, the second without points, and its evidence."""

@@ -222,10 +222,10 @@ def own_poses(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
 
 
 def chunks(plan: Plan3D, samples, most_rows: int) -> list[slice]:
-    """Consecutive particles whose significant samples have at most so many rows of the fine grid.
+    """Consecutive particles whose significant samples have at most so many rows of the fine grid, or one particle.
 
-    Where the first one of a chunk alone has nearly as many or more, the chunk may have a quarter more than it: flat posteriors share
-    most of their rows, and slices for each particle alone would cost more than all comparisons.
+    All particles where this would cut rows more than twice, as each of many flat posteriors has most rows: to search them in
+    parts cuts rows twice.
 
     Parameters
     ----------
@@ -237,18 +237,19 @@ def chunks(plan: Plan3D, samples, most_rows: int) -> list[slice]:
     row = pose % n_row
     if n_row <= most or len(pose) <= most:
         return [slice(0, n)]
-    seen, begin, n_seen, room, cuts = np.zeros(n_row, bool), 0, 0, most, []
+    seen, ever_seen, begin, n_seen, n_cut, out = np.zeros(n_row, bool), np.zeros(n_row, bool), 0, 0, 0, []
     for i in range(n):
         own = np.unique(row[start[i] : start[i + 1]])
         n_new = np.count_nonzero(~seen[own])
-        if i > begin and n_seen + n_new > room:
-            cuts.append(slice(begin, i))
+        if i > begin and n_seen + n_new > most:
+            out.append(slice(begin, i))
+            n_cut += n_seen
             seen[:], begin, n_seen, n_new = False, i, 0, len(own)
-        if i == begin:
-            room = max(most, int(1.25 * len(own)))
-        seen[own] = True
+        seen[own] = ever_seen[own] = True
         n_seen += n_new
-    return [*cuts, slice(begin, n)]
+    if n_cut + n_seen > 2 * np.count_nonzero(ever_seen):
+        return [slice(0, n)]
+    return [*out, slice(begin, n)]
 
 
 class Best(NamedTuple):
@@ -394,7 +395,7 @@ def joined(parts, fraction: float, correlation: bool):
     fraction : of the posterior that the points hold that are kept
     """
     evidence = np.array([np.where(p[4] >= 0, p[7], -np.inf) for p in parts], float)  # (part, image)
-    top, n = evidence.max(0), evidence.shape[1]
+    top = evidence.max(0)
     found = np.isfinite(top)
     share = np.exp(evidence - np.where(found, top, 0))
     if correlation:
@@ -402,29 +403,25 @@ def joined(parts, fraction: float, correlation: bool):
     total = np.where(found, share.sum(0), 1)
     share /= total
     p_max = share * [p[6] for p in parts]
-    best = p_max.argmax(0), np.arange(n)
+    best = p_max.argmax(0), np.arange(len(top))
     of_best = lambda i: np.array([p[i] for p in parts])[best]
+    points = [joined_points(parts, share[:, i], i, fraction) for i in range(len(top))]
+    start = np.concatenate([[0], np.cumsum([len(weight) for *_, weight in points])])
+    pose, shift, weight = (np.concatenate(column) for column in zip(*points))
     log_evidence = np.where(found, top + (0 if correlation else np.log(total)), -np.inf)
-
-    images = [np.repeat(np.arange(n), np.diff(p[0])) for p in parts]
-    image, weight = np.concatenate(images), np.concatenate([s[i] * p[3] for s, i, p in zip(share, images, parts)])
-    order = np.argsort(image, kind="stable")
-    order = order[heaviest(image[order], weight[order], n, fraction)]
-    start = np.concatenate([[0], np.cumsum(np.bincount(image[order], minlength=n))])
-    pose, shift = (np.concatenate([p[i] for p in parts])[order] for i in (1, 2))
-    weight = weight[order] / np.bincount(image[order], weight[order], n)[image[order]]
-    return (start, pose, shift, weight.astype(np.float32), np.where(found, of_best(4), -1), of_best(5),
-            p_max[best].astype(np.float32), log_evidence)  # fmt: skip
+    return (start, pose, shift, weight, np.where(found, of_best(4), -1), of_best(5), p_max[best].astype(np.float32),
+            log_evidence)  # fmt: skip
 
 
-def heaviest(image, weight, n: int, fraction: float) -> np.ndarray:
-    """Which points, of ascending images, are the fewest that hold a fraction of their image's weights, which sum to 1."""
-    order = np.lexsort((-weight, image))
-    running = np.cumsum(weight[order])
-    before = np.concatenate([[0], np.cumsum(np.bincount(image, weight, n))])[image]  # the weight of the images before
-    kept = np.empty(len(weight), bool)
-    kept[order] = (running - weight[order] - before <= fraction) & (weight[order] > 0)
-    return kept
+def joined_points(parts, share, i: int, fraction: float):
+    """Pose, shift and weight of the heaviest points of image i that hold a fraction of its posterior; the weights sum to 1."""
+    of_image = [slice(p[0][i], p[0][i + 1]) for p in parts]
+    pose, shift = (np.concatenate([p[k][some] for p, some in zip(parts, of_image)]) for k in (1, 2))
+    weight = np.concatenate([np.float32(s) * p[3][some] for s, p, some in zip(share, parts, of_image)])
+    heaviest = np.sort(weight)[::-1]
+    n = min(np.searchsorted(np.cumsum(heaviest, dtype=float), fraction) + 1, np.count_nonzero(heaviest))
+    kept = weight >= heaviest[n - 1] if n else np.zeros(len(weight), bool)
+    return pose[kept], shift[kept], weight[kept] / np.float32(weight[kept].sum(dtype=float))
 
 
 def cut_again(be, plan: Plan3D, geometry: Geometry, posterior, most_rows: int) -> Iterator[tuple]:
