@@ -62,6 +62,13 @@ def distinct(pose, n_pose: int):
     return np.flatnonzero(present), place[pose]
 
 
+def rows_of(pose, n_row: int) -> np.ndarray:
+    """Different rows of some poses, each a row or a row turned, ascending."""
+    present = np.zeros(n_row, bool)
+    present[pose % np.int32(n_row)] = True
+    return np.flatnonzero(present)
+
+
 def gather_rows(grid: OrientationGrid, pose):
     """Distinct rows of some poses, and each pose's number in a bank of these rows."""
     turned, row = np.divmod(pose, grid.n_row)
@@ -329,7 +336,7 @@ def of_own_poses(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own, eule
 def of_samples(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, prior, most_rows: int) -> Found:
     """Posteriors over the children of coarse samples, in parts where their slices need too much memory."""
     n_child = plan.fine.n_row // plan.coarse.n_row
-    rows = np.flatnonzero(np.bincount(samples[1] % plan.coarse.n_row, minlength=plan.coarse.n_row))
+    rows = rows_of(samples[1], plan.coarse.n_row)
     if len(rows) * n_child <= most_rows:
         posterior, bank, rows = fine_pass(be, plan, batch, data, samples, prior, plan.settings.adaptive_fraction)
         pose = grid_poses(plan, rows, posterior[4])
@@ -346,18 +353,18 @@ def of_samples(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, pr
 
 
 def grid_poses(plan: Plan3D, rows, pose):
-    """Poses of the fine grid from those of a bank of some of its rows; -1 stays."""
+    """(n,) int32 poses of the fine grid from those of a bank of some of its rows; -1 stays."""
     if not len(rows):
-        return np.full(len(pose), -1)
-    turned, place = np.divmod(pose, len(rows))
-    return np.where(pose >= 0, rows[place] + turned * plan.fine.n_row, -1)
+        return np.full(len(pose), -1, np.int32)
+    turned, place = np.divmod(pose, np.int32(len(rows)))
+    return np.where(pose >= 0, rows.astype(np.int32)[place] + turned * np.int32(plan.fine.n_row), np.int32(-1))
 
 
-def only_rows(start, pose, n_row: int, rows):
-    """Which poses are of the rows from the first to the last of some ascending ones, and the starts of those that are."""
-    row = pose % n_row
-    kept = (row >= rows[0]) & (row <= rows[-1])
-    return kept, np.concatenate([[0], np.cumsum(kept)])[start]
+def of_rows(start, pose, n_row: int, rows):
+    """Which poses are of the rows from the first to the last of some ascending ones, ascending numbers, and their starts."""
+    row = pose % np.int32(n_row)
+    kept = np.flatnonzero((row >= rows[0]) & (row <= rows[-1]))
+    return kept, np.searchsorted(kept, start)
 
 
 def score_in_parts(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, prior, blocks):
@@ -374,7 +381,7 @@ def score_in_parts(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples
     start, pose, shift = samples
     parts = []
     for rows in blocks:
-        kept, own_start = only_rows(start, pose, plan.coarse.n_row, rows)
+        kept, own_start = of_rows(start, pose, plan.coarse.n_row, rows)
         some = own_start, pose[kept], shift[kept]
         some_prior = None if prior is None else prior[kept]
         posterior, bank, fine_rows = fine_pass(be, plan, batch, data, some, some_prior, 1.0, np.diff(start))
@@ -427,11 +434,11 @@ def joined_points(parts, share, i: int, fraction: float):
 def cut_again(be, plan: Plan3D, geometry: Geometry, posterior, most_rows: int) -> Iterator[tuple]:
     """Pieces of a posterior in the fine grid's poses, each with a bank of so many of the rows that have weight."""
     start, pose, shift, weight = posterior[:4]
-    rows = np.flatnonzero(np.bincount(pose % plan.fine.n_row, minlength=plan.fine.n_row))
+    rows = rows_of(pose, plan.fine.n_row)
     for i in range(0, len(rows), most_rows):
         some = rows[i : i + most_rows]
-        kept, own_start = only_rows(start, pose, plan.fine.n_row, some)
-        turned, row = np.divmod(pose[kept], plan.fine.n_row)
+        kept, own_start = of_rows(start, pose, plan.fine.n_row, some)
+        turned, row = np.divmod(pose[kept], np.int32(plan.fine.n_row))
         in_bank = (np.searchsorted(some, row) + turned * len(some)).astype(np.int32)
         prior = np.zeros(2 * len(some), np.float32)  # as all is scored
         bank = make_bank(be, plan, geometry, plan.fine, some, len(geometry.band), prior, passing=True)
