@@ -105,7 +105,7 @@ def test_nearest_voxels_have_the_values_of_the_map(folder):
 @pytest.mark.parametrize("change, text", [
     ({"i": None}, "--i: found no map"),
     ({"i": "none.mrc"}, "is not there"),
-    ({"sym": "X3"}, "--sym: found no point group"),
+    ({"sym": "X3"}, "--sym: found X3, which is no point group"),
     ({"select_largest_class": True}, "found the map d3.mrc with a selection"),
     ({"i": "run_it025_model.star", "sym": "C1"}, "found 2 maps, expected one to copy"),
     ({"i": "run_it025_model.star", "select_largest_class": True, "select_highest_resol": True}, "one way to select"),

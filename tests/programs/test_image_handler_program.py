@@ -236,7 +236,7 @@ def test_half_precision_is_written(folder):
     ({"fourier_filter": "image.mrc"}, r"is 20 x 16 x 1 px|is 20 x 16 px, expected 9 x 16"),
     ({"flipZ": True}, "--flipZ: found 2 axes, expected a map"),
     ({"sym": "C3"}, "--sym: found 2 axes, expected a map"),
-    ({"i": "map.mrc", "sym": "C3v"}, "--sym C3v: found no point group of rotations"),
+    ({"i": "map.mrc", "sym": "C3v"}, "--sym: found C3v, which is no point group of rotations"),
     ({"i": "map.mrc", "flipXY": True}, "--flipXY: found 3 axes, expected an image"),
     ({"shift_z": 1.0}, "--shift_z: found images"),
     ({"shift_com": True, "shift_x": 1.0}, "--shift_com: found --shift_x, y or z beside it"),

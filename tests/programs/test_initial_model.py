@@ -10,7 +10,8 @@ from vitreous.engine import filters
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_mrc, write_mrc
 from vitreous.io.particles import read_particles
-from vitreous.io.star import read_star
+from vitreous.io.star import read_star, write_star
+from vitreous.job.classify import first_particles
 from vitreous.model.masks import soft_sphere
 from vitreous.model.rotation import euler_to_matrix
 
@@ -117,6 +118,24 @@ def test_initial_model_goes_on_from_the_start_that_explains_the_particles_best(c
     model(case, tmp_path / "alone", iter=10, grad_write_iter=4)  # the first start is that of a run with no other
     general = read_star(tmp_path / "alone_it004_model.star")["model_general"].columns
     assert general["rlnLogLikelihood"][0] == pytest.approx(tried[1], abs=1e-3)
+
+
+def test_initial_model_tells_of_a_particle_that_a_start_could_not_use(case, tmp_path, capsys):
+    """It is the last in the random order, so that no one reads it before the starts do."""
+    last = first_particles(read_particles(case / "particles.star"), 300, 0, seed=1)[-1]
+    images, _ = read_mrc(case / "particles_001.mrcs")
+    images[last] = np.nan
+    write_mrc(tmp_path / "with_nan.mrcs", images, PIXEL_A, stack=True)
+    star = read_star(case / "particles.star")
+    star["particles"]["rlnImageName"] = np.array([f"{i + 1:06d}@{tmp_path}/with_nan.mrcs" for i in range(300)], object)
+    write_star(tmp_path / "in.star", list(star.values()))
+    result = model(case, tmp_path / "run", i=str(tmp_path / "in.star"), starts=2, iter=10, nr_parts_sigma2noise=50, verb=1)
+    events = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
+    told = [i for i, e in enumerate(events) if e["event"] == "quarantined"]
+    tried = [i for i, e in enumerate(events) if e["event"] == "start tried"]
+    assert len(told) == 1 and events[told[0]]["image"].startswith(f"{last + 1:06d}@") and told[0] > tried[-1]
+    assert "1 particles cannot be used" in capsys.readouterr().err
+    assert result.particles.p_max[last] == 0
 
 
 def test_initial_model_begins_with_a_given_map(case, tmp_path):

@@ -159,7 +159,7 @@ def test_a_bad_image_is_left_out(particles, tmp_path, capsys):
 @pytest.mark.parametrize(
     "change, text",
     [
-        ({"sym": "K4"}, "--sym K4: found no point group"),
+        ({"sym": "K4"}, "--sym: found K4, which is no point group"),
         ({"subset": 2}, "found no particle with --subset 2"),
         ({"i": ""}, "--i: found nothing"),
         ({"subtract": "nowhere.mrc"}, "--subtract nowhere.mrc: is not there"),

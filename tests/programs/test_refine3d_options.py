@@ -83,8 +83,8 @@ def test_sym_is_written_in_one_way(text, name):
 @pytest.mark.parametrize(
     ("program", "words", "text"),
     [
-        (Refine3d, ["--sym", "Q5"], "--sym: found no point group of rotations, expected Cn, Dn"),
-        (Class3d, ["--sym", "C1,D2"], "--sym: found no point group"),
+        (Refine3d, ["--sym", "Q5"], "--sym: found Q5, which is no point group of rotations, expected Cn, Dn"),
+        (Class3d, ["--sym", "C1,D2"], "--sym: found C1,D2, which is no point group"),
         (Refine3d, ["--force_converge"], "--force_converge: found without --continue, expected with it"),
         (Refine3d, ["--solvent_correct_fsc"], "--solvent_correct_fsc: found without --solvent_mask"),
         (Refine3d, ["--healpix_order", "9"], "--healpix_order: found '9', expected a whole number >= 0 and <= 8"),

@@ -84,6 +84,12 @@ def test_auto_select_takes_more_classes_when_told_so(classified):
     assert few.chosen.sum() == 1
     more = select(folder, min_score=1.0, select_min_nr_particles=few.n_after + 1)
     assert more.chosen.sum() == 2 and more.n_after > few.n_after
+    best = int(np.argmax(few.scores.score))
+    others = ",".join(str(k + 1) for k in range(12) if k != best)  # as many are chosen, of those that are listed
+    listed = select(folder, min_score=1.0, select_min_nr_classes=2, classes=others).chosen
+    assert listed.sum() == 2 and not listed[best]
+    with pytest.raises(InputError, match="--select_min_nr_classes: found with --best_classes"):
+        select(folder, select_min_nr_classes=2, best_classes=1)
     with pytest.raises(InputError, match=r"no class is chosen \(the best score is 0\.\d\d\)"):
         select(folder, min_score=1.0)
 

@@ -70,9 +70,17 @@ def test_a_map_may_be_simulated(tmp_path):
     assert result.gain == pytest.approx(1.0, rel=0.02) and made.gain != pytest.approx(1.0, rel=0.02)
 
 
+def test_optics_groups_have_the_voltage_asked_for_and_lower_ones(tmp_path):
+    for folder, options, voltages_kV in (("low", {"kV": 80.0}, [80]), ("three", {"optics_groups": 3}, [300, 200, 120])):
+        result = make(tmp_path / folder, **options)
+        assert read_star(result.particles)["optics"]["rlnVoltage"].tolist() == voltages_kV
+
+
 @pytest.mark.parametrize("change, text", [
     ({"box": 33}, "box is 33"), ({"noise": "pink"}, "noise is 'pink'"), ({"particle_diameter": 300.0}, "larger box"),
-    ({"i": "nowhere.mrc"}, "nowhere.mrc"),
+    ({"i": "nowhere.mrc"}, "nowhere.mrc"), ({"sym": "D99x"}, "--sym: found D99x"),
+    ({"defocus_min": 30000.0}, "--defocus_min 30000: found more than --defocus_max 20000"),
+    ({"kV": 200.0, "optics_groups": 3}, "--optics_groups 3: found 20 kV for the last group.*give --kV 260 or more"),
 ])
 def test_bad_input_is_refused(tmp_path, change, text):
     with pytest.raises(InputError, match=text):

@@ -86,7 +86,7 @@ def test_helix_in_fractions_of_the_rise(particles, tmp_path):
 @pytest.mark.parametrize(
     "change, text",
     [
-        ({"sym": "OH"}, "--sym OH: found no point group"),
+        ({"sym": "OH"}, "--sym: found OH, which is no point group"),
         ({"sym": "C2", "helix": True}, "--helix: found together with --sym"),
         ({"helix": True, "asu": 2, "frac_sampling": 2}, "--asu: found together with --frac_sampling"),
         ({"asu": 2}, "--asu: found without --helix"),

@@ -59,13 +59,13 @@ class Looks:
     contrast: np.ndarray
 
 
-def look(images: np.ndarray, pixel_A: float, diameter_A: float) -> Looks:
+def look(images: np.ndarray, pixel_size_A: float, diameter_A: float) -> Looks:
     """Measure class averages.
 
     Parameters
     ----------
     images : (n_classes, ny, nx) float      white particles; what is not finite counts as 0
-    pixel_A : pixel size
+    pixel_size_A : of the images
     diameter_A : of the particle's circle, which ends at the image's nearest edge at most
 
     Returns
@@ -76,7 +76,7 @@ def look(images: np.ndarray, pixel_A: float, diameter_A: float) -> Looks:
     """
     ny, nx = images.shape[1:]
     y, x = (np.arange(ny) - ny // 2)[:, None], np.arange(nx) - nx // 2
-    radius_px = min(diameter_A / (2 * pixel_A), min(ny, nx) / 2 - 1)
+    radius_px = min(diameter_A / (2 * pixel_size_A), min(ny, nx) / 2 - 1)
     share = np.hypot(y, x) / radius_px
     circle = share <= 1
     rim, inner = circle & (share > RIM_RADIUS), share <= BODY_RADIUS
@@ -153,12 +153,12 @@ def _finer(values, weights: np.ndarray) -> np.ndarray:
 
 
 def choose(score: np.ndarray, n_particles, least: float, n_least_particles: int = 0, n_least_classes: int = 0):
-    """Classes whose score is ``least`` or more; further ones, best first, until both numbers are reached.
+    """Classes whose score is ``least`` or more; further ones, best first, until both numbers are reached or none is left.
 
     Parameters
     ----------
     score : (n_classes,) float64
-    n_particles : (n_classes,) int      an empty class is never chosen
+    n_particles : (n_classes,) int      an empty class, or one that is left out for other reasons, has 0 and is never chosen
 
     Returns
     -------

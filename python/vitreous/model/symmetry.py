@@ -52,7 +52,7 @@ class Symmetry:
         match = re.fullmatch(r"([CD])0*([1-9]\d{0,3})|[TO]|I[1-4]?", name)
         if not match:
             raise InputError(
-                f"--sym {text}: found no point group of rotations, expected Cn, Dn, T, O, I or I1 to I4; molecules are "
+                f"--sym: found {text}, which is no point group of rotations, expected Cn, Dn, T, O, I or I1 to I4; molecules are "
                 "chiral, so groups with mirrors (S, V, H, TH, OH, IH) are not among them"
             )
         name = match[1] + match[2] if match[1] else name

@@ -13,6 +13,7 @@ from vitreous.io.moment_files import read_moments
 from vitreous.io.run_files import RunPaths
 from vitreous.job import classify, gradient2d
 from vitreous.programs.class2d_options import MOST_SIGNIFICANT, Options
+from vitreous.programs.refine_common import note_without_moments
 
 WEIGHT_OF_THE_END = "rlnTau2FudgeArg"
 
@@ -74,7 +75,7 @@ def with_saved_moments(options: Options, root: str, state: classify.State) -> cl
     moments = read_moments(RunPaths(root, state.progress.iteration), model.n_classes, gradient2d.whole_lattice(model).shape)
     if moments is not None:
         return replace(state, moments=moments)
-    note = f"{options.continue_from}: has no moments of vitreous beside it; the run goes on from its maps alone"
     given = state.dataset.input
-    dataset = replace(state.dataset, input=replace(given, notes=(*given.notes, note)))
+    notes = (*given.notes, note_without_moments(options.continue_from))
+    dataset = replace(state.dataset, input=replace(given, notes=notes))
     return gradient2d.without_moments(replace(state, dataset=dataset))

@@ -30,6 +30,7 @@ from vitreous.programs.refine_common import (
     image_source,
     import_plots_early,
     new_model,
+    note_without_moments,
     retire_earlier_run,
     tell_notes,
     tell_quarantined,
@@ -71,7 +72,7 @@ def run(options: Options, be, comm) -> Result:
                 comm.map(lambda s: check(options, settings, s, source), [state])
                 settings, state = begun(be, comm, job, options, settings, state, source)
             elif state.moments is None:
-                job.warning(f"{options.continue_from}: has no moments of vitreous beside it; the run goes on from its maps alone")
+                job.warning(note_without_moments(options.continue_from))
                 state = gradient.without_moments(state)
             if comm.rank == 0:  # who writes the report
                 import_plots_early()

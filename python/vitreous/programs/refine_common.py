@@ -224,6 +224,11 @@ def tell_notes(job: Job, dataset: Dataset) -> None:
     tell_quarantined(job, dataset, set())
 
 
+def note_without_moments(continue_from: str) -> str:
+    """What is told of a gradient-driven run that goes on from files without moments, those of RELION for one."""
+    return f"{continue_from}: has no moments of vitreous beside it; the run goes on from its maps alone"
+
+
 def tell_quarantined(job: Job, dataset: Dataset, known: set[int]) -> None:
     """Particles newly set aside: each in the log, the first few on the screen."""
     position = (

@@ -98,6 +98,8 @@ def check(options: Options) -> Path:
     for name in WITH_SCORE:
         if options.is_given(name) and not options.auto_select and options.min_score is None:
             raise InputError(f"--{name}: found without a score, expected with one; add --auto_select")
+        if options.is_given(name) and options.best_classes is not None:
+            raise InputError(f"--{name}: found with --best_classes, which takes classes away again, expected one of them; leave one out")
     for name in WITH_SELECT:
         if options.is_given(name) and options.select is None:
             raise InputError(f"--{name}: found without --select, expected with it; give --select and a label")

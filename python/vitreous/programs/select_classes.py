@@ -153,7 +153,7 @@ def choose(options: Options, run: Classification, backup: Path) -> np.ndarray:
         chosen &= (resolution > 0) & (resolution <= options.max_class_resolution)
     if options.min_score is not None or options.auto_select:
         chosen &= class_score.choose(
-            run.column("rlnClassScore", "--min_score"), run.n_particles,
+            run.column("rlnClassScore", "--min_score"), np.where(chosen, run.n_particles, 0),
             DEFAULT_SCORE if options.min_score is None else options.min_score,
             options.select_min_nr_particles or 0, options.select_min_nr_classes or 0,
         )  # fmt: skip

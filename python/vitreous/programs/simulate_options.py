@@ -11,7 +11,8 @@ from vitreous.model.symmetry import Symmetry
 from vitreous.programs.options import Common, ProgramOptions, again, option
 
 # Second and further optics groups differ from the first, so that a program which mixes them up is found out.
-VOLTAGES_KV = (0.0, -100.0, -180.0)
+LESS_KV = (0.0, 100.0, 180.0)
+LEAST_KV = 80.0  # of any microscope
 BOX_PX, DIAMETERS_OF_A_BOX = 64, 1.5
 PHANTOM_A = 180.0
 PER_MICROGRAPH = 50
@@ -95,7 +96,7 @@ class Options(ProgramOptions):
     seed: int = option(1, "seed of all random numbers", group="basic", ge=0)
     optics_groups: int = option(1, "number of optics groups; they differ in voltage", group="expert", ge=1, le=3)
     kV: float = option(
-        300.0, "acceleration voltage of the first optics group", group="expert", unit="kV", ge=80, le=1000
+        300.0, "acceleration voltage of the first optics group", group="expert", unit="kV", ge=LEAST_KV, le=1000
     )
     cs: float = option(2.7, "spherical aberration", group="expert", unit="mm", ge=0)
     Q0: float = option(0.1, "amplitude contrast", group="expert", ge=0, lt=1)
@@ -128,6 +129,17 @@ class Options(ProgramOptions):
             if self.is_given(name):
                 todo = "give --i, or leave it out"
                 raise InputError(f"--{name}: found without atoms or a map, expected --i with them; {todo}")
+        if self.defocus_min > self.defocus_max:
+            raise InputError(
+                f"--defocus_min {self.defocus_min:g}: found more than --defocus_max {self.defocus_max:g}, expected it not to be; "
+                "give both"
+            )
+        least_kV = self.kV - LESS_KV[self.optics_groups - 1]
+        if least_kV < LEAST_KV:
+            raise InputError(
+                f"--optics_groups {self.optics_groups}: found {least_kV:g} kV for the last group, expected {LEAST_KV:g} or more; "
+                f"give --kV {self.kV - least_kV + LEAST_KV:g} or more, or fewer groups"
+            )
         if self.source and self.is_given("sym"):
             raise InputError(f"--sym {self.sym}: found with --i, expected the built-in molecule; leave one of them out")
 
@@ -141,10 +153,10 @@ class Options(ProgramOptions):
         """
         microscopes = tuple(
             Microscope(
-                max(self.kV + VOLTAGES_KV[i], 100.0), self.cs, self.Q0, self.defocus_min,
-                max(self.defocus_max, self.defocus_min), self.astigmatism, self.phase_shift, self.bfactor,
+                self.kV - less_kV, self.cs, self.Q0, self.defocus_min, self.defocus_max, self.astigmatism, self.phase_shift,
+                self.bfactor,
             )
-            for i in range(self.optics_groups)
+            for less_kV in LESS_KV[: self.optics_groups]
         )  # fmt: skip
         same = {
             "pixel_size_A": self.angpix, "snr": self.snr, "seed": self.seed, "scale_std": self.scale_std,

@@ -32,7 +32,7 @@ def symmetry_name(value: str) -> str:
     try:
         return Symmetry.parse(value).name
     except ValueError as error:
-        raise ValueError(str(error).removeprefix(f"--sym {value}: ")) from None
+        raise ValueError(str(error).removeprefix("--sym: ")) from None
 
 
 class VolumeOptions(RefinementOptions):
