@@ -15,6 +15,7 @@ import pytest
 from vitreous import auto, simulate
 from vitreous.errors import InputError
 from vitreous.io.mrc import read_mrc, write_mrc
+from vitreous.io.pipeline_files import read_pipeline
 from vitreous.io.star import read_star, write_star
 from vitreous.programs import auto as program
 from vitreous.programs import auto_learn
@@ -100,6 +101,8 @@ def test_auto_does_again_only_what_changed(particles, tmp_path):
     assert "vitreous class2d --i" in (out / after["class2d_2"] / "note.txt").read_text()
     assert (out / after["class2d_2"] / "RELION_JOB_EXIT_SUCCESS").exists()
     assert "min_score" in (out / "report.html").read_text()
+    listed = {process.folder: process for process in read_pipeline(out / "default_pipeline.star")}
+    assert list(listed) == [*after.values(), "Select/job005"] and {p.status for p in listed.values()} == {"finished"}
     assert read_overrides(str(out / "auto.yaml"), OPTIONS_OF).of("class2d_2")["K"] == 4  # it is itself a file of overrides
 
 

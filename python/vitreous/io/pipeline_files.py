@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from vitreous.io.star import read_star
+from vitreous.io.star import Block, read_star, write_star
 
+VERSION = 50001  # of the tables, as RELION 4 writes them
 MARKER = "RELION_JOB_EXIT_"
 # A folder with one of these is a job's.
 JOB_FILES = ("job.star", "run.job", "note.txt", "job_pipeline.star", *(MARKER + how for how in ("SUCCESS", "FAILURE", "ABORTED")))
@@ -23,8 +25,26 @@ STATUS_OF_PROCESS = {
 TYPE_NUMBERS = {
     0: "import", 1: "motioncorr", 2: "ctffind", 3: "manualpick", 4: "autopick", 5: "extract", 7: "select", 8: "class2d",
     9: "class3d", 10: "refine3d", 12: "maskcreate", 13: "joinstar", 14: "subtract", 15: "postprocess", 16: "localres",
-    18: "initialmodel", 19: "multibody", 20: "polish", 21: "ctfrefine",
+    18: "initialmodel", 19: "multibody", 20: "polish", 21: "ctfrefine", 99: "external",
 }  # fmt: skip
+OTHER = "external"  # the kind of programs that RELION does not have
+# Ending of a file's name -> what RELION takes it for: number in 3.1, label since 4. The first that fits counts.
+NODES = (
+    ("autopick.star", 2, "MicrographCoordsGroup.star.relion.autopick"),
+    ("micrographs.star", 1, "MicrographGroupMetadata.star.relion"),
+    ("particles.star", 3, "ParticleGroupMetadata.star.relion"),
+    ("_data.star", 3, "ParticleGroupMetadata.star.relion"),
+    ("class_averages.star", 5, "Image2DGroupMetadata.star.relion.classaverages"),
+    ("templates.star", 5, "Image2DGroupMetadata.star.relion.classaverages"),
+    ("_optimiser.star", 9, "OptimiserData.star.relion"),
+    ("_model.star", 8, "OptimiserData.star.relion"),
+    ("postprocess.star", 14, "ProcessData.star.relion.postprocess"),
+    ("mask.mrc", 7, "Mask3D.mrc.relion"),
+    ("_unfil.mrc", 10, "DensityMap.mrc.relion.halfmap"),
+    ("postprocess.mrc", 11, "DensityMap.mrc.relion.postprocess"),
+    (".mrc", 6, "DensityMap.mrc.relion"),
+)
+LOCK, LOCK_FILE = ".relion_lock", "lock_default_pipeline.star"
 DATE = re.compile(r"\+\+\+\+ .*? on (.+)")
 
 
@@ -38,7 +58,7 @@ class Process:
     kind : e.g. class2d, autopick.log
     status : running, scheduled, finished, failed, aborted or what else the file says
     alias : its second name, "" without one
-    inputs : files that it read
+    inputs, outputs : files that it read, and made
     """
 
     folder: str
@@ -46,6 +66,7 @@ class Process:
     status: str = ""
     alias: str = ""
     inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
 
 
 def read_pipeline(path: Path) -> list[Process]:
@@ -53,10 +74,8 @@ def read_pipeline(path: Path) -> list[Process]:
     star = read_star(str(path))
     if "pipeline_processes" not in star:
         return []
-    inputs = defaultdict(list)
-    edges = star.get("pipeline_input_edges")
-    for node, process in zip(edges["rlnPipeLineEdgeFromNode"], edges["rlnPipeLineEdgeProcess"]) if edges is not None else ():
-        inputs[process.rstrip("/")].append(node)
+    inputs = files_of(star.get("pipeline_input_edges"), "rlnPipeLineEdgeFromNode")
+    outputs = files_of(star.get("pipeline_output_edges"), "rlnPipeLineEdgeToNode")
     table = star["pipeline_processes"]
     old = "rlnPipeLineProcessTypeLabel" not in table
     kinds = table["rlnPipeLineProcessType" if old else "rlnPipeLineProcessTypeLabel"].tolist()
@@ -66,8 +85,80 @@ def read_pipeline(path: Path) -> list[Process]:
         alias = str(table["rlnPipeLineProcessAlias"][i]).rstrip("/")
         folder, state = name.rstrip("/"), str(states[i])
         status = STATUS_OF_PROCESS.get(state, state.lower())
-        found.append(Process(folder, job_kind(kinds[i]), status, "" if alias == "None" else alias, inputs[folder]))
+        alias = "" if alias == "None" else alias
+        found.append(Process(folder, job_kind(kinds[i]), status, alias, inputs.get(folder, []), outputs.get(folder, [])))
     return found
+
+
+def files_of(edges: Block | None, label: str) -> dict[str, list[str]]:
+    """Folder of a job -> the files of its edges."""
+    found: dict[str, list[str]] = {}
+    for node, process in zip(edges[label], edges["rlnPipeLineEdgeProcess"]) if edges is not None else ():
+        found.setdefault(process.rstrip("/"), []).append(node)
+    return found
+
+
+def write_pipeline(path: Path, processes: Sequence[Process], next_number: int) -> None:
+    """Write a pipeline that RELION 3.1 reads by its numbers, and later ones by their labels.
+
+    Parameters
+    ----------
+    processes : in order, of a status that RELION has, with files that ``node_type`` knows
+    next_number : of the next job
+    """
+    numbers = {kind: number for number, kind in TYPE_NUMBERS.items()}
+    kinds = [process.kind if process.kind.partition(".")[0] in numbers else OTHER for process in processes]
+    words = {status: word for word, status in STATUS_OF_PROCESS.items() if not word.isdigit()}
+    states = {status: int(word) for word, status in STATUS_OF_PROCESS.items() if word.isdigit()}
+    nodes = {name: node_type(name) for process in processes for name in (*process.inputs, *process.outputs)}
+    inputs = [(name, f"{process.folder}/") for process in processes for name in process.inputs]
+    outputs = [(f"{process.folder}/", name) for process in processes for name in process.outputs]
+    tables = {
+        "pipeline_processes": {
+            "rlnPipeLineProcessName": [f"{process.folder}/" for process in processes],
+            "rlnPipeLineProcessAlias": [f"{process.alias}/" if process.alias else "None" for process in processes],
+            "rlnPipeLineProcessType": [numbers[kind.partition(".")[0]] for kind in kinds],
+            "rlnPipeLineProcessTypeLabel": [f"relion.{kind}" for kind in kinds],
+            "rlnPipeLineProcessStatus": [states[process.status] for process in processes],
+            "rlnPipeLineProcessStatusLabel": [words[process.status] for process in processes],
+        },
+        "pipeline_nodes": {
+            "rlnPipeLineNodeName": list(nodes),
+            "rlnPipeLineNodeType": [number for number, _ in nodes.values()],
+            "rlnPipeLineNodeTypeLabel": [label for _, label in nodes.values()],
+            "rlnPipeLineNodeTypeLabelDepth": [1] * len(nodes),
+        },
+        "pipeline_input_edges": columns(inputs, ("rlnPipeLineEdgeFromNode", "rlnPipeLineEdgeProcess")),
+        "pipeline_output_edges": columns(outputs, ("rlnPipeLineEdgeProcess", "rlnPipeLineEdgeToNode")),
+    }
+    general = Block("pipeline_general", "list", {"rlnPipeLineJobCounter": next_number}, VERSION)
+    write_star(path, [general, *(Block(name, "loop", table, VERSION) for name, table in tables.items())])
+
+
+def columns(pairs: Sequence[tuple[str, str]], labels: tuple[str, str]) -> dict[str, list[str]]:
+    """Columns of a table of pairs, which may have none."""
+    return {label: [pair[i] for pair in pairs] for i, label in enumerate(labels)}
+
+
+def node_type(name: str) -> tuple[int, str] | None:
+    """What RELION takes a file for: its number in 3.1 and its label since 4; None for what it does not list."""
+    return next(((number, label) for ending, number, label in NODES if name.endswith(ending)), None)
+
+
+@contextmanager
+def locked(project: Path) -> Iterator[bool]:
+    """Hold the lock that RELION takes to change a pipeline; False where somebody else has it."""
+    folder = project / LOCK
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        yield False
+        return
+    try:
+        (folder / LOCK_FILE).touch()
+        yield True
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def job_kind(value: object) -> str:

@@ -109,7 +109,8 @@ def find_jobs(project: Path) -> tuple[list[Found], list[str]]:
             marked.add(folder)
     jobs += of_relion(project, marked, jobs, notes)
     name_apart(jobs)
-    jobs.sort(key=lambda job: (job.began is None, job.began.timestamp() if job.began else 0, job.name))
+    number = lambda name: name.rpartition("/job")[2]  # of jobs that began in one second
+    jobs.sort(key=lambda job: (job.began is None, job.began.timestamp() if job.began else 0, number(job.name), job.name))
     link(jobs, project)
     return jobs, notes
 

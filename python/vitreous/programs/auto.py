@@ -15,7 +15,7 @@ from typing import Any
 from vitreous.engine.auto_choices import Choice
 from vitreous.errors import InputError
 from vitreous.job.progress import Progress, duration
-from vitreous.programs import auto_import
+from vitreous.programs import auto_import, auto_pipeline
 from vitreous.programs.auto_diameter import estimated_diameter
 from vitreous.programs.auto_options import Options
 from vitreous.programs.auto_overrides import Overrides, near, read_overrides, write_choices
@@ -77,15 +77,24 @@ def run(options: Options, be: Any, comm: Any) -> Result:
         this = Run(options, overrides, State.read(), {}, progress, started_in)
         began = time.monotonic()
         comm.map(lambda one: begin(one), [this])
-        for numbered in enumerate(STEPS, 1):
-            step = numbered[1]
-            task = comm.map(lambda found: prepare(this, *found), [numbered])[0]
-            if task is not None:
-                work(this, task, be, comm)
-            if step.name == options.stop_after:
-                break
+        try:
+            steps(this, be, comm)
+        except BaseException:
+            if comm.rank == 0:
+                auto_pipeline.write_state(this.state, "aborted")
+            raise
         report = comm.map(lambda one: conclude(one, began), [this])[0]
         return Result(Path().absolute(), this.facts, report)
+
+
+def steps(this: Run, be: Any, comm: Any) -> None:
+    """All steps, to the last one that is asked for."""
+    for numbered in enumerate(STEPS, 1):
+        task = comm.map(lambda found: prepare(this, *found), [numbered])[0]
+        if task is not None:
+            work(this, task, be, comm)
+        if numbered[1].name == this.options.stop_after:
+            break
 
 
 def names_of_steps() -> list[str]:
@@ -113,6 +122,7 @@ def begin(this: Run) -> None:
         record = state.begin(IMPORT, "Import", asked, {})
         facts, said = auto_import.bring_in(str(path), this.started_in, record.folder)
         facts["estimated_A"], record.reasons["diameter"] = estimated_diameter(facts)
+        note(record.folder, options.PROGRAM, {"i": str(path)}, {"i": "i"})
         state.finish(record, facts, said)
     record = state.steps[IMPORT]
     diameter = options.particle_diameter or record.facts["estimated_A"]
@@ -149,6 +159,7 @@ def prepare(this: Run, number: int, step: Step) -> Task | None:
             continued = last_whole(f"{old.folder}/run", values.get("iter"))
     else:
         record = state.begin(step.name, step.kind, values, reasons)
+    auto_pipeline.write_state(state, "running")
     flag, end = step.output
     tell(this, step, number, record, continued)
     return Task(step, record.folder, values | {step.options.flags()[flag]: record.folder + end}, continued)
@@ -228,8 +239,11 @@ def write_all(this: Run) -> None:
 
 
 def conclude(this: Run, began: float) -> Path:
-    """auto.yaml, the report, and the last line."""
+    """auto.yaml, the pipeline, the report, and the last line."""
     write_all(this)
+    left = auto_pipeline.write_state(this.state, "aborted")
+    if left:
+        this.progress.warning(left)
     report = write_report(this.state, this.facts, STEPS)
     facts, line = this.facts, this.progress.line
     if "final_A" in facts:

@@ -51,10 +51,18 @@ class Record:
 
 
 class State:
-    """All steps of a project, in the order in which they were begun."""
+    """All steps of a project, in the order in which they were begun.
 
-    def __init__(self, steps: dict[str, Record] | None = None, n_jobs: int = 0):
+    Attributes
+    ----------
+    steps : name -> the step as it is now
+    n_jobs : the last job's number
+    folders : of all jobs, those of earlier attempts among them
+    """
+
+    def __init__(self, steps: dict[str, Record] | None = None, n_jobs: int = 0, folders: list[str] | None = None):
         self.steps, self.n_jobs = steps or {}, n_jobs
+        self.folders = folders or [record.folder for record in self.steps.values()]
 
     @classmethod
     def read(cls) -> State:
@@ -66,7 +74,8 @@ class State:
             found = json.loads(path.read_text())
             if found["format"] != FORMAT:
                 raise ValueError(f"its format is {found['format']}")
-            return cls({name: Record(**record) for name, record in found["steps"].items()}, found["n_jobs"])
+            steps = {name: Record(**record) for name, record in found["steps"].items()}
+            return cls(steps, found["n_jobs"], found.get("folders"))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path.absolute()}: cannot be read ({error}), expected what this version of vitreous auto writes; give "
@@ -75,19 +84,20 @@ class State:
 
     def write(self) -> None:
         """Replace the file by what is known now."""
-        text = json.dumps(
-            {"format": FORMAT, "n_jobs": self.n_jobs, "steps": {name: asdict(record) for name, record in self.steps.items()}},
-            indent=1,
-        )
+        steps = {name: asdict(record) for name, record in self.steps.items()}
+        text = json.dumps({"format": FORMAT, "n_jobs": self.n_jobs, "folders": self.folders, "steps": steps}, indent=1)
         with atomic_write(STATE) as file:
             file.write(text.encode())
 
     def begin(self, name: str, kind: str, options: dict[str, Any], reasons: dict[str, str]) -> Record:
         """A new job folder for a step; those of earlier attempts with other options stay."""
         self.n_jobs += 1
+        while any(Path().glob(f"*/job{self.n_jobs:03d}")):  # made by hand, or by RELION
+            self.n_jobs += 1
         record = Record(f"{kind}/job{self.n_jobs:03d}", options, reasons)
         Path(record.folder).mkdir(parents=True, exist_ok=True)
         self.steps[name] = record
+        self.folders.append(record.folder)
         self.write()
         return record
 
@@ -143,7 +153,7 @@ def note(folder: str, program: str, options: Mapping[str, Any], flags: Mapping[s
     for name, value in options.items():
         if value is not None and value is not False:
             words += [f"--{flags[name]}", *([] if value is True else [str(value)])]
-    text = f" ++++ {time.strftime('%a %b %d %H:%M:%S %Y')}\n ++++ with the following command(s):\n{shlex.join(words)}\n ++++\n"
+    text = f" ++++ Executing new job on {time.ctime()}\n ++++ with the following command(s):\n{shlex.join(words)}\n ++++\n"
     with (Path(folder) / "note.txt").open("a") as file:
         file.write(text)
 
