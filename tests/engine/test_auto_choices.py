@@ -60,9 +60,27 @@ def test_a_map_of_a_particle_stands_over_its_rim_and_one_of_a_carbon_edge_does_n
     edge[:, :, :12] = -1
     noise = 0.1 * phantom.std() * np.random.default_rng(1).standard_normal(phantom.shape)
     bodies = [body(edge + noise, 8.0, 190), body(phantom + noise, 8.0, 190)]
-    assert particle_classes(bodies).value == [2]
-    assert particle_classes([1.0, -2.0]).value == []
-    assert particle_classes([9.0, 12.0, 5.0]).value == [2, 1]
+    assert particle_classes(bodies, [0.5, 0.5]).value == [2]
+    assert particle_classes([1.0, -2.0], [0.5, 0.5]).value == []
+    assert particle_classes([9.0, 12.0, 5.0], [0.3, 0.3, 0.4]).value == [2, 1]
+    assert particle_classes([12.0, 3.7, 5.4], [0.0, 0.1, 0.9]).value == [3]  # nothing made the first one
+
+
+def test_templates_that_pick_much_more_than_the_good_blobs_are_not_trusted():
+    assert not choices.trust_templates(474, 140).value
+    assert choices.trust_templates(346, 327).value and choices.trust_templates(2978, 60).value  # too few blobs for a map
+
+
+def test_a_b_factor_is_fitted_where_there_are_shells_beyond_10_A():
+    assert choices.fits_b_factor(8.0, 250).value and not choices.fits_b_factor(9.5, 250).value
+    assert not choices.fits_b_factor(8.0, 80).value and not choices.fits_b_factor(13.0, 250).value
+
+
+def test_map_picks_again_where_it_shows_more_than_averages_and_is_kept_where_more_came_of_it():
+    assert choices.shows_more_than_averages(13.2, 146).value and not choices.shows_more_than_averages(27.9, 152).value
+    assert choices.clearly_more(168, 147).value and not choices.clearly_more(150, 147).value
+    shells_A = [250.0 / k for k in (17, 18, 19, 20)]
+    assert [choices.no_worse(now, shells_A[2], 250.0) for now in shells_A] == [False, True, True, True]
 
 
 def test_averages_of_noise_are_not_clear_beside_those_of_a_particle():

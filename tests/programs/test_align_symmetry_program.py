@@ -67,6 +67,8 @@ def test_a_map_without_the_group_is_warned_of(folder, capsys):
     assert "does not show D2" in said
     for expected in ("expected at least 0.5; nor", "expected more than 6, and more than twice the best elsewhere"):
         assert expected in said
+    align_symmetry(i="c1.mrc", sym="D2", o="x.mrc", presumed=True)
+    assert "does not show" not in "".join(capsys.readouterr())
 
 
 def test_c1_copies(folder):

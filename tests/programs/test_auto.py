@@ -56,7 +56,7 @@ def write(path, text):
         ("class2d_3: {K: 3}", "class2d_3.*did you mean class2d_[12]"),
         ("class2d_1: {KK: 3}", "'KK'.*an option of vitreous class2d"),
         ("class2d_1: {particle_diametre: 3}", "did you mean particle_diameter"),
-        ("choices: {symmetry: D7}", "expected one of particle_diameter, sym"),
+        ("choices: {symmetry: D7}", "expected one of particle_diameter, sym, no_pick_again"),
         ("class2d_1: 7", "expected options with values"),
         ("- a", "found list"),
         ("a: {", "expected YAML"),
@@ -119,6 +119,31 @@ def test_auto_picks_with_clear_averages_alone(tmp_path):
     assert list(read_star(learned["averages"])[""]["rlnReferenceImage"]) == names[1:]
     # the disc has 120 A; noise as large as the circle would have drawn the median up
     assert 105 < learned["diameter_A"] < 130 and "1 of the classes" in said
+
+
+REFINED = {"kind": "micrographs", "no_pick_again": False, "resolution_A": 13.2, "diameter_A": 146.0, "n_particles": 140, "box": 56,
+           "pixel_A": 4.5, "n_picks": 474, "n_blobs": 140, "particles": "old.star"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("step", "change", "said"), [
+    ("autopick_map", {}, None), ("autopick_map", {"no_pick_again": True}, "no_pick_again was given"),
+    ("autopick_map", {"kind": "particles"}, "began with particles"), ("autopick_map", {"resolution_A": 28.0}, "an eighth"),
+    ("class3d_map", {}, "the map picked none"), ("class3d_map", {"again": {"n": 150}}, "150 particles where there were 140"),
+    ("class3d_map", {"again": {"n": 238}}, None), ("extract_2", {}, "474 picks"), ("extract_2", {"n_picks": 200}, None),
+    ("sift", {"kind": "particles"}, None), ("class2d_2", {}, "474 picks"),
+])  # fmt: skip
+def test_auto_leaves_steps_out_with_a_reason(step, change, said):
+    (found,) = [one.when(REFINED | change) for one in STEPS if one.name == step]
+    assert bool(found.value) == (said is None) and (said or "") in found.reason
+
+
+@pytest.mark.parametrize(("resolution_A", "kept"), [(10.9, True), (13.2, True), (16.0, False)])
+def test_auto_keeps_the_particles_that_the_map_picked_unless_they_make_the_map_worse(resolution_A, kept):
+    again = {"n": 167, "n_particles": 167, "box": 60, "pixel_A": 4.4, "particles": "new.star"}
+    result = SimpleNamespace(models=[SimpleNamespace(current_resolution_A=resolution_A)])
+    facts, said = auto_learn.more_refined(REFINED | {"symmetry": "D7", "again": again}, "Refine3D/job020", result)
+    assert (facts.get("n_particles"), facts.get("box"), "particles" in facts) == ((167, 60, True) if kept else (None, None, False))
+    assert "with 167 particles" in said and ("taken" if kept else "stay") in said
 
 
 def state(out):

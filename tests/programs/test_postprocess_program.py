@@ -140,6 +140,8 @@ def test_local_resolution_leaves_its_files(folder, capsys):
 def test_warnings_say_what_to_do(folder, volumes, capsys):
     run()
     assert "no B-factor was applied; give --auto_bfac" in capsys.readouterr().err
+    run(adhoc_bfac=0.0)  # who says none wants none
+    assert "no B-factor" not in capsys.readouterr().err
     far = np.zeros((N, N, N), np.float32)
     far[:5, :5, :5] = 1
     write_mrc("far.mrc", far, PIXEL_A)

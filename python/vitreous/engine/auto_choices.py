@@ -31,10 +31,18 @@ TEMPLATE_SCORE, PARTICLE_SCORE = 0.5, 0.25
 MOST_SIGMA, FOM_UPPER = 3.0, 4.0
 # A larger point group is tried when its copies agree so much on average, and taken when the resolution is this part or less.
 TRIAL_SCORE, TRIAL_GAIN = 0.4, 0.9
+# Templates that pick this many times what the blobs' good classes hold have found mostly junk; fewer blobs than that show no map.
+MOST_PICKS, ENOUGH_BLOBS = 2.0, 100
+# A map of detail finer than this part of the diameter is a better template than class averages. Particles picked by it are
+# taken where there are so many times more of them, and where the half-sets lose no more than so many shells.
+MAP_TEMPLATE_PER_DIAMETER, MORE_PARTICLES, SHELLS_LOST = 1 / 8, 1.1, 1.5
+# Where the amplitudes fall off along a line, and how many shells a line is fitted to.
+GUINIER_FROM_A, GUINIER_SHELLS = 10.0, 3
 FAST_PRIMES = (2, 3, 5, 7)
 # Blobs that are picked, in diameters of the particle; templates' figure of merit, distance in diameters, and noise.
 BLOB_MIN, BLOB_MAX, BLOB_UPPER = 0.9, 1.1, 1.8
 PICK_THRESHOLD, PICK_DISTANCE, PICK_NOISE = 0.5, 0.7, 1.2
+MAP_THRESHOLD = 0.2  # of views of a map, which match better than averages: particles have 0.3 and more
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,41 @@ def larger_group(found: str, groups: Sequence[tuple[str, float, float]]) -> Choi
     if score < TRIAL_SCORE:
         return Choice(None, f"no larger group's copies agree to {TRIAL_SCORE:g}")
     return Choice(name, f"its copies agree to {score:.2f}, though not every one does")
+
+
+def trust_templates(n_picks: int, n_blobs: int) -> Choice:
+    """Whether the particles that templates picked make the first map, or the blobs of the good classes do.
+
+    Parameters
+    ----------
+    n_blobs : particles in the good classes of the blobs
+    """
+    if n_blobs >= ENOUGH_BLOBS and n_picks > MOST_PICKS * n_blobs:
+        return Choice(False, f"{n_picks} picks are mostly junk where the blobs' good classes hold {n_blobs}; these make the first map")
+    return Choice(True, f"{n_picks} picks, {n_blobs} blobs in good classes")
+
+
+def shows_more_than_averages(resolution_A: float, diameter_A: float) -> Choice:
+    """Whether a map is worth picking with."""
+    finest_A = MAP_TEMPLATE_PER_DIAMETER * diameter_A
+    told = f"the map shows {resolution_A:.1f} A, an eighth of the diameter is {finest_A:.1f} A"
+    return Choice(resolution_A <= finest_A, told)
+
+
+def clearly_more(n: int, n_before: int) -> Choice:
+    """Whether a new set of particles is larger than the one before by enough to refine it."""
+    return Choice(n >= MORE_PARTICLES * n_before, f"{n} particles where there were {n_before}")
+
+
+def no_worse(resolution_A: float, before_A: float, box_size_A: float) -> bool:
+    """Whether the half-sets of more particles agree as far as those of fewer did, up to the width of a shell."""
+    return box_size_A / resolution_A >= box_size_A / before_A - SHELLS_LOST
+
+
+def fits_b_factor(resolution_A: float, box_size_A: float) -> Choice:
+    """Whether a B-factor can be fitted to the fall-off of the amplitudes beyond 10 A."""
+    n_shells = int(box_size_A / resolution_A) - int(box_size_A / GUINIER_FROM_A)
+    return Choice(n_shells >= GUINIER_SHELLS, f"{max(n_shells, 0)} shells lie between {GUINIER_FROM_A:g} A and {resolution_A:.2f} A")
 
 
 def class_pixel_A(pixel_size_A: float) -> float:

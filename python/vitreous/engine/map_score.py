@@ -15,6 +15,7 @@ from vitreous.engine.class_score import look
 
 LEAST_BODY = 4.0  # maps of particles have 5 to 14, those of junk less than 4 and mostly less than 2
 CLEAR_BODY = 8.0  # from here on a map is good enough to go on with
+LEAST_SHARE = 0.05  # of the particles: the map of a class with fewer is smooth, as nothing has been added to it
 KEPT_SHARE = 0.5  # of the best map's body: a second class that shows particles as well
 CLEAR_SHARE = 1 / 3  # of the best average's body: noise mostly has less than 0.3, particles 0.4 and more
 
@@ -31,9 +32,14 @@ def body(volume: np.ndarray, pixel_size_A: float, diameter_A: float) -> float:
     return float(look(projections, pixel_size_A, diameter_A).body.mean())
 
 
-def particle_classes(bodies: Sequence[float]) -> Choice:
-    """Numbers of the classes that show particles, the best first; none where not even the best does."""
-    values = np.asarray(bodies)
+def particle_classes(bodies: Sequence[float], shares: Sequence[float]) -> Choice:
+    """Numbers of the classes that show particles, the best first; none where not even the best does.
+
+    Parameters
+    ----------
+    shares : of the particles in each class
+    """
+    values = np.where(np.asarray(shares) >= LEAST_SHARE, bodies, 0.0)
     found = [int(i) + 1 for i in np.argsort(-values) if values[i] >= max(LEAST_BODY, KEPT_SHARE * values.max())]
     told = ", ".join(f"{value:.1f}" for value in values)
     return Choice(found, f"bodies over rims of {told}; particles have {LEAST_BODY:g} and more")

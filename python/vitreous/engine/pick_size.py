@@ -24,7 +24,8 @@ class WorkSize:
     full : side of the square that the micrograph is put into (N)
     band : side of the Fourier square that the low-pass leaves (D)
     work : side of the maps in which peaks are sought (W)
-    notes : what the user should know about the choice
+    notes : what the user should be warned of
+    asked : the side of the maps that was asked for, where its FFT is slow
     """
 
     nx: int
@@ -33,6 +34,7 @@ class WorkSize:
     band: int
     work: int
     notes: tuple[str, ...] = ()
+    asked: int = 0
 
     @property
     def scale(self) -> float:
@@ -124,15 +126,13 @@ def work_size(
         )
     work = good_size(target, full) if optimise else target
     work -= work % 2
-    if work != target:
-        notes.append(f"maps of {work} px in place of {target}, whose FFT is slow; --skip_optimise_scale keeps {target}")
     if target < band:
         resolution_A = 2 * pixel_size_A * full / work
         notes.append(
             f"--shrink {shrink:g}: maps of {work} px reach {resolution_A:.3g} A, less than the low-pass asks for "
             f"({band} px)"
         )
-    return WorkSize(nx, ny, full, band, work, tuple(notes))
+    return WorkSize(nx, ny, full, band, work, tuple(notes), target)
 
 
 def frequencies(n: int) -> tuple[np.ndarray, np.ndarray]:

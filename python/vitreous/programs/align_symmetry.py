@@ -158,7 +158,7 @@ def search(
     line(f"  + {'score:':<30} {found.score:.3f}, any orientation {found.random_mean:.3f} +- {found.random_sd:.3f}, "
          f"best elsewhere {found.rival:.3f}")  # fmt: skip
     line(f"  + {'weakest copy:':<30} {found.weakest:.3f}")
-    if not found.is_shown:
+    if not found.is_shown and not options.presumed:
         job.warning(
             f"{name}: the map does not show {symmetry}: its weakest copy agrees to {found.weakest:.2f}, expected at least "
             f"{LEAST_AGREEMENT}; nor does its score stand out: {found.score:.2f} is {found.significance:.1f} deviations above that "

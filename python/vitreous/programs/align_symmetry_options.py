@@ -38,6 +38,7 @@ class Options(ProgramOptions):
     detect: bool = option(False, "find the point group, then turn the map for it", group="basic")
     apply_sym: bool = option(False, "average the turned map over the group", group="basic")
     keep_centre: bool = option(False, "the centre of the box is that of the group", group="basic")
+    presumed: bool = option(False, "the group is only tried: that the map does not show it is no warning", group="expert")
     only_rot: bool = option(False, "turn the map about z alone", group="basic")
     maxres: float | None = option(
         None, "finest detail to compare", group="basic", unit="A", unset="a seventh of the diameter, at most 20 A", gt=0

@@ -19,7 +19,7 @@ from vitreous.programs import auto_import, auto_pipeline
 from vitreous.programs.auto_diameter import estimated_diameter
 from vitreous.programs.auto_options import Options
 from vitreous.programs.auto_overrides import Overrides, near, read_overrides, write_choices
-from vitreous.programs.auto_project import Record, State, changes, last_whole, note, working_in
+from vitreous.programs.auto_project import Record, State, changes, last_whole, note, shown, working_in
 from vitreous.programs.auto_report import write_report
 from vitreous.programs.auto_steps import STEPS, Facts, Step
 
@@ -127,7 +127,8 @@ def begin(this: Run) -> None:
     record = state.steps[IMPORT]
     diameter = options.particle_diameter or record.facts["estimated_A"]
     why = "given" if options.particle_diameter else record.reasons["diameter"]
-    chosen = {"sym": options.sym, "seed": options.random_seed, "diameter_A": diameter, "diameter_given": bool(options.particle_diameter)}
+    chosen = {"sym": options.sym, "seed": options.random_seed, "diameter_A": diameter, "diameter_given": bool(options.particle_diameter),
+              "no_pick_again": options.no_pick_again}  # fmt: skip
     this.facts.update(record.facts | chosen)
     this.progress.line(f" {record.folder}: {record.said}; a particle of {diameter:.0f} A: {why}")
 
@@ -151,7 +152,7 @@ def prepare(this: Run, number: int, step: Step) -> Task | None:
         this.progress.line(f" {number:2d} {step.name}: done, {old.said}")
         return None
     if old is not None and not same:
-        this.progress.line(f" {step.name}: {'; '.join(changes(old.options, values))}: done again from here")
+        this.progress.line(f" {step.name} is done again: {'; '.join(changes(old.options, values, flags_of(step)))}")
     continued = None
     if same:
         record = old
@@ -179,11 +180,17 @@ def asked(this: Run, step: Step) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def tell(this: Run, step: Step, number: int, record: Record, continued: str | None) -> None:
-    """One line: what is done, in which folder, and the choices with their reasons."""
-    names = {name: flag for flag, name in step.options.flags().items()}
-    chosen = "; ".join(f"{names[name]} {record.options[name]}: {why}" for name, why in record.reasons.items())
-    start = f"goes on from {Path(continued).name}" if continued else chosen or "as RELION's interface has it"
-    this.progress.line(f" {number:2d} {step.name} ({record.folder}): {start}")
+    """What is done, in which folder, and the choices with their reasons, a line each."""
+    flags = flags_of(step)
+    start = f", goes on from {Path(continued).name}" if continued else ""
+    this.progress.line(f" {number:2d} {step.name} ({record.folder}){start}")
+    for name, why in record.reasons.items() if not continued else ():
+        this.progress.line(f"      --{flags[name]} {shown(record.options[name])}: {why}")
+
+
+def flags_of(step: Step) -> dict[str, str]:
+    """Field name -> flag of the options of a step's program."""
+    return {name: flag for flag, name in step.options.flags().items()}
 
 
 def work(this: Run, task: Task, be: Any, comm: Any) -> None:
@@ -225,9 +232,9 @@ def keep(this: Run, task: Task, result: Any, seconds: float) -> Facts:
         facts, said = step.learn(this.facts, task.folder, result)
     except InputError as error:
         raise InputError(f"{step.name} ({task.folder}): {error}") from None
-    note(task.folder, step.program, task.values, {name: flag for flag, name in step.options.flags().items()})
+    note(task.folder, step.program, task.values, flags_of(step))
     this.state.finish(record, facts, said)
-    this.progress.line(f"      {said}   {duration(seconds)}")
+    this.progress.line(f"    = {said}   {duration(seconds)}")
     write_all(this)
     return facts
 
@@ -235,6 +242,7 @@ def keep(this: Run, task: Task, result: Any, seconds: float) -> Facts:
 def write_all(this: Run) -> None:
     """auto.yaml as it is now."""
     own = {"particle_diameter": this.options.particle_diameter, "sym": this.options.sym}
+    own |= {"no_pick_again": True} if this.options.no_pick_again else {}
     write_choices(CHOICES_FILE, this.state, own, {step.name: step.options for step in STEPS})
 
 

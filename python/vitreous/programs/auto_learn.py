@@ -84,7 +84,7 @@ def template_classes(facts: Facts, folder: str, result: Any) -> tuple[Facts, str
     name = next(name for name, block in star.items() if "rlnReferenceImage" in block)
     columns = {label: np.asarray(values)[clear] for label, values in star[name].columns.items()}
     write_star(f"{folder}/templates.star", {name: columns})
-    found["averages"] = f"{folder}/templates.star"
+    found |= {"averages": f"{folder}/templates.star", "n_blobs": found["n_particles"]}
     return with_diameter(facts, found, f"{said}; {int(clear.sum())} of the classes are templates", images[clear])
 
 
@@ -109,11 +109,14 @@ def selection_3d(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
 
 def first_map(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
     """The class that shows a particle; where none does, the best of them and the numbers of all."""
-    model = result.model
+    return _first_map(facts, folder, result.model, result.maps)
+
+
+def _first_map(facts: Facts, folder: str, model: Any, maps: np.ndarray) -> tuple[Facts, str]:
     circle_A = choices.mask_diameter(facts["diameter_A"], facts["box"] * facts["pixel_A"]).value
-    bodies = [map_score.body(volume, model.pixel_size_A, circle_A) for volume in result.maps]
-    found, last = map_score.particle_classes(bodies), RunDir(f"{folder}/run").iterations()[-1]
-    best = int(np.argmax(bodies))
+    bodies = [map_score.body(volume, model.pixel_size_A, circle_A) for volume in maps]
+    found, last = map_score.particle_classes(bodies, model.class_weight), RunDir(f"{folder}/run").iterations()[-1]
+    best = found.value[0] - 1 if found.value else int(np.argmax(bodies))
     learned = {
         "map": f"{folder}/run_it{last:03d}_class{best + 1:03d}.mrc", "map_model": f"{folder}/run_it{last:03d}_model.star",
         "map_classes": found.value or list(range(1, len(bodies) + 1)), "map_reason": found.reason,
@@ -169,6 +172,42 @@ def refinement(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
         "half_map": f"{folder}/run_half1_class001_unfil.mrc", "fresh": False,
     }  # fmt: skip
     return found, f"{resolution_A:.2f} A with {facts['symmetry']}"
+
+
+def map_picks(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
+    n = int(result.counts.sum())
+    return {"again": {"coordinates": f"{folder}/autopick.star", "n": n}}, f"{n} picks with the map"
+
+
+def map_images(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
+    """Images of what the map picked, beside those that there are."""
+    found, said = images(facts, folder, result)
+    of_images = {"images": found["particles"], "pixel_A": found["pixel_A"], "box": found["box"]}
+    return {"again": facts["again"] | of_images}, said
+
+
+def map_classes(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
+    """The 3D classes that show particles, and how many these hold."""
+    learned, said = _first_map(facts, folder, result.models[0], result.maps)
+    good = {name: learned[f"map_{name}"] for name in ("classes", "model", "reason")}
+    n = int(np.isin(result.particles.class_number, good["classes"]).sum())
+    return {"again": facts["again"] | good | {"n": n}}, said
+
+
+def map_selection(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
+    found, said = selection_3d(facts, folder, result)
+    return {"again": facts["again"] | found}, said
+
+
+def more_refined(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
+    """Keep the particles that the map picked unless the half-sets agree less far with them."""
+    again = facts["again"]
+    found, _ = refinement(facts, folder, result)
+    now, before = found["resolution_A"], facts["resolution_A"]
+    told = f"{now:.2f} A with {again['n_particles']} particles, {before:.2f} A with {facts['n_particles']}"
+    if not choices.no_worse(now, before, again["box"] * again["pixel_A"]):
+        return {}, f"{told}: the former ones stay"
+    return found | {name: again[name] for name in ("pixel_A", "box", "n_particles")}, f"{told}: the new ones are taken"
 
 
 def resized(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:

@@ -41,6 +41,7 @@ class Options(ProgramOptions):
         None, "largest extent of the particle", group="basic", unit="A", unset="estimated", gt=0
     )
     sym: str | None = option(None, "point group: C1, C4, D7, T, O, I, ...", group="basic", unset="found in the first map")
+    no_pick_again: bool = option(False, "do not pick once more with the map, where that would find more particles", group="basic")
     j: int = again(Common, "j", SHARED_THREADS)
     random_seed: int = option(1, "seed of all random numbers", group="compute", ge=0)
 

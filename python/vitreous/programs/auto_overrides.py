@@ -16,7 +16,7 @@ from vitreous.programs.auto_project import State
 from vitreous.programs.options import ProgramOptions
 
 CHOICES = "choices"
-OWN = ("particle_diameter", "sym")  # choices that are options of auto itself
+OWN = ("particle_diameter", "sym", "no_pick_again")  # choices that are options of auto itself
 HEAD = """\
 # What vitreous auto chose, and why. To change it, copy the lines to change into a file of your own, with the lines above
 # them that are further to the left, and give that with --overrides; the steps from there on are done again.

@@ -22,7 +22,7 @@ from vitreous.io.atomic import atomic_write
 from vitreous.job.rundir import RunDir
 
 STATE = "auto_state.json"
-FORMAT = 1
+FORMAT = 2
 SUCCESS = "RELION_JOB_EXIT_SUCCESS"
 
 
@@ -117,10 +117,15 @@ class State:
             self.steps.pop(name, None)
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two sets of options, in words."""
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], flags: Mapping[str, str] | None = None) -> list[str]:
+    """What differs between two sets of options, in words.
+
+    Parameters
+    ----------
+    flags : field name -> flag
+    """
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    return [f"{name} was {shown(old.get(name))}, is {shown(new.get(name))}" for name in names]
+    return [f"{(flags or {}).get(name, name)} was {shown(old.get(name))}, is {shown(new.get(name))}" for name in names]
 
 
 def shown(value: Any) -> str:

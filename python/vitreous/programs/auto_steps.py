@@ -16,6 +16,8 @@
     map, symmetry, mask, half_map           the current map, its point group, its mask, its first unfiltered half
     resolution_A, fresh                     of the last refinement; whether there are images that it did not have
     n_picks, median_fom                     of the last picking, and of the extracted particles
+    n_blobs                                 particles in the good classes of the blobs
+    again                                   what is known of the particles that the map picked, by name
     final_map, final_A                      what came out
 """
 
@@ -86,6 +88,37 @@ def from_micrographs(facts: Facts) -> Choice:
     return Choice(facts["kind"] == MICROGRAPHS, "the run began with particles")
 
 
+def picked_well(facts: Facts) -> Choice:
+    """Whether the templates' picks go on; a run that began with particles has no others."""
+    return choices.trust_templates(facts["n_picks"], facts["n_blobs"]) if facts["kind"] == MICROGRAPHS else always(facts)
+
+
+def templates_picked_well(facts: Facts) -> Choice:
+    found = from_micrographs(facts)
+    return picked_well(facts) if found.value else found
+
+
+def pick_again(facts: Facts) -> Choice:
+    """Whether the map picks particles once more."""
+    found = from_micrographs(facts)
+    if not found.value:
+        return found
+    if facts["no_pick_again"]:
+        return Choice(False, "no_pick_again was given")
+    return choices.shows_more_than_averages(facts["resolution_A"], facts["diameter_A"])
+
+
+def more_particles(facts: Facts) -> Choice:
+    """Whether the map has picked more particles than there were, as far as is known."""
+    if "again" not in facts:
+        return Choice(False, "the map picked none")
+    return choices.clearly_more(facts["again"]["n"], facts["n_particles"])
+
+
+def fits_b_factor(facts: Facts) -> Choice:
+    return choices.fits_b_factor(facts["final_A"], facts["box"] * facts["pixel_A"])
+
+
 def no_map_yet(facts: Facts) -> Choice:
     return Choice(facts["map_body"] < CLEAR_BODY, "a map shows a particle")
 
@@ -129,9 +162,8 @@ def blobs(facts: Facts) -> dict[str, Any]:
 
 
 def images_for_classes(facts: Facts) -> dict[str, Any]:
-    size, scale = choices.extraction(
-        facts["diameter_A"], facts["micrograph_pixel_A"], choices.class_pixel_A(facts["micrograph_pixel_A"])
-    )
+    wanted_A = choices.class_pixel_A(facts["micrograph_pixel_A"])
+    size, scale = choices.extraction(facts["diameter_A"], facts["micrograph_pixel_A"], wanted_A)
     found = {"i": facts["micrographs"], "coord_list": facts["coordinates"], "extract_size": size, **IMAGES}
     return found | ({"scale": scale} if scale else {})
 
@@ -179,11 +211,41 @@ def templates(facts: Facts) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def map_templates(facts: Facts) -> dict[str, Any]:
+    """Views of the map in place of class averages."""
+    asked = templates(facts | {"averages": facts["map"]}) | {"sym": facts["symmetry"], "ang": 10.0}
+    return asked | {"threshold": Choice(choices.MAP_THRESHOLD, "low: the 3D classes part particles from the rest")}
+
+
+def images_of_map_picks(facts: Facts) -> dict[str, Any]:
+    return images_for_classes(facts | {"coordinates": facts["again"]["coordinates"]})
+
+
+def three_d_classes(facts: Facts) -> dict[str, Any]:
+    """The map once more, and two others for what is no particle."""
+    asked = refinement(facts | facts["again"] | {"particles": facts["again"]["images"]})
+    halves = ("low_resol_join_halves", "auto_local_healpix_order", *SCALED)
+    return {name: value for name, value in asked.items() if name not in halves} | {
+        "K": Choice(3, "one for the particles, others for what is none"), "iter": 15, "tau2_fudge": 2.0,
+        "norm": Choice(False, "scaled down, carbon and ice would fit among the particles"),
+    }  # fmt: skip
+
+
+def particles_of_3d_class(facts: Facts) -> dict[str, Any]:
+    return particles_of_map(facts | {f"map_{name}": facts["again"][name] for name in ("classes", "model", "reason")})
+
+
+def refinement_of_more(facts: Facts) -> dict[str, Any]:
+    return refinement(facts | facts["again"])
+
+
 def first_map(facts: Facts) -> dict[str, Any]:
     first, last = choices.details_of_first_map(facts["diameter_A"], facts["n_particles"])
+    classes = Choice(3, "one map for the particles, others for what is none")
+    if not picked_well(facts).value:
+        classes = Choice(1, "the blobs' good classes hold hardly anything but particles, and few of them")
     return {
-        "i": facts["particles"], "particle_diameter": mask(facts), "ctf": facts["has_ctf"],
-        "K": Choice(3, "one map for the particles, others for what is none"),
+        "i": facts["particles"], "particle_diameter": mask(facts), "ctf": facts["has_ctf"], "K": classes,
         "iter": choices.n_iterations_of_first_map(facts["n_particles"]), "grad_ini_resol": first, "grad_fin_resol": last,
         "sym": Choice("C1", "the axes are found afterwards"), **OF_EVERY_RUN,
     }  # fmt: skip
@@ -206,7 +268,8 @@ def symmetry(facts: Facts) -> dict[str, Any]:
 
 
 def trial_symmetry(facts: Facts) -> dict[str, Any]:
-    return {"i": facts["first_map"], "sym": Choice(facts["trial_symmetry"], facts["trial_reason"]), "apply_sym": True}
+    group = Choice(facts["trial_symmetry"], facts["trial_reason"])
+    return {"i": facts["first_map"], "sym": group, "apply_sym": True, "presumed": True}
 
 
 def trial_refinement(facts: Facts) -> dict[str, Any]:
@@ -245,11 +308,13 @@ def molecule_mask(facts: Facts) -> dict[str, Any]:
     return {"i": facts["map"], "lowpass": 15.0, "extend_inimask": 3.0, "width_soft_edge": 6.0}
 
 
+def final(facts: Facts) -> dict[str, Any]:
+    none = Choice(0.0, "whether one can be fitted is known afterwards")
+    return {"i": facts["half_map"], "mask": facts["mask"], "adhoc_bfac": none}
+
+
 def sharpening(facts: Facts) -> dict[str, Any]:
-    found = {"i": facts["half_map"], "mask": facts["mask"]}
-    if facts["resolution_A"] < 9:
-        return found | {"auto_bfac": Choice(True, "the Guinier plot has a line beyond 10 A")}
-    return found
+    return {"i": facts["half_map"], "mask": facts["mask"], "auto_bfac": Choice(True, fits_b_factor(facts).reason)}
 
 
 def mask(facts: Facts) -> Choice:
@@ -271,10 +336,10 @@ STEPS = (
     Step("class2d_1", "Class2D", "class2d", two_d_classes, learned.classes, RUN_OUT, from_micrographs),
     Step("select_1", "Select", "select", good_classes, learned.template_classes, ("o", "/"), from_micrographs),
     Step("autopick_2", "AutoPick", "autopick", templates, learned.picks, ("odir", "/"), from_micrographs),
-    Step("extract_2", "Extract", "extract", images_for_classes, learned.images, EXTRACT_OUT, from_micrographs),
-    Step("sift", "Select", "select", usual_images, learned.sifted, ("o", "/"), always),
-    Step("class2d_2", "Class2D", "class2d", two_d_classes, learned.classes, RUN_OUT, always),
-    Step("select_2", "Select", "select", all_but_junk, learned.sized_classes, ("o", "/"), always),
+    Step("extract_2", "Extract", "extract", images_for_classes, learned.images, EXTRACT_OUT, templates_picked_well),
+    Step("sift", "Select", "select", usual_images, learned.sifted, ("o", "/"), picked_well),
+    Step("class2d_2", "Class2D", "class2d", two_d_classes, learned.classes, RUN_OUT, picked_well),
+    Step("select_2", "Select", "select", all_but_junk, learned.sized_classes, ("o", "/"), picked_well),
     Step("initial_model_1", "InitialModel", "initial-model", first_map, learned.first_map, RUN_OUT, always),
     Step("initial_model_2", "InitialModel", "initial-model", another_first_map, learned.another_map, RUN_OUT, no_map_yet),
     Step("initial_model_3", "InitialModel", "initial-model", another_first_map, learned.another_map, RUN_OUT, no_map_yet),
@@ -284,6 +349,11 @@ STEPS = (
     Step("symmetry_2", "AlignSymmetry", "align-symmetry", trial_symmetry, learned.trial_map, ("o", "/aligned.mrc"),
          another_symmetry),
     Step("refine3d_trial", "Refine3D", "refine3d", trial_refinement, learned.trial, RUN_OUT, another_symmetry),
+    Step("autopick_map", "AutoPick", "autopick", map_templates, learned.map_picks, ("odir", "/"), pick_again),
+    Step("extract_map", "Extract", "extract", images_of_map_picks, learned.map_images, EXTRACT_OUT, more_particles),
+    Step("class3d_map", "Class3D", "class3d", three_d_classes, learned.map_classes, RUN_OUT, more_particles),
+    Step("select_map", "Select", "select", particles_of_3d_class, learned.map_selection, ("o", "/"), more_particles),
+    Step("refine3d_map", "Refine3D", "refine3d", refinement_of_more, learned.more_refined, RUN_OUT, more_particles),
     Step("extract_3", "Extract", "extract", finer_images, learned.images, EXTRACT_OUT, finer),
     Step("resize_1", "External", "image-handler", map_on_images_grid, learned.resized, ("o", "/map.mrc"), after_extraction),
     Step("mask_1", "MaskCreate", "mask-create", molecule_mask, learned.mask, ("o", "/mask.mrc"), always),
@@ -292,5 +362,6 @@ STEPS = (
     Step("resize_2", "External", "image-handler", map_on_images_grid, learned.resized, ("o", "/map.mrc"), after_extraction),
     Step("mask_2", "MaskCreate", "mask-create", molecule_mask, learned.mask, ("o", "/mask.mrc"), always),
     Step("refine3d_3", "Refine3D", "refine3d", refinement, learned.refinement, RUN_OUT, after_extraction),
-    Step("postprocess", "PostProcess", "postprocess", sharpening, learned.final, ("o", "/postprocess"), always),
+    Step("postprocess", "PostProcess", "postprocess", final, learned.final, ("o", "/postprocess"), always),
+    Step("sharpen", "PostProcess", "postprocess", sharpening, learned.final, ("o", "/postprocess"), fits_b_factor),
 )  # fmt: skip

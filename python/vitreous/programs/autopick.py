@@ -260,7 +260,8 @@ def tell_plan(job: Job, options: Options, micrographs: MicrographList, picker, r
         for note in size.notes:
             job.warning(note)
         parts = picker.memory(size)
-        job.progress.line(f" {len(rows)} micrographs of {nx} x {ny} px, maps of {size.work} px ({picker.describe()})")
+        kept = f" in place of {size.asked}, whose FFT is slow" if size.asked not in (0, size.work) else ""
+        job.progress.line(f" {len(rows)} micrographs of {nx} x {ny} px, maps of {size.work} px{kept} ({picker.describe()})")
         job.progress.line(job.check_memory(parts, "give a smaller --shrink, a coarser --lowpass or fewer threads --j"))
         job.log.event("plan", nx=nx, ny=ny, full=size.full, band=size.band, work=size.work, memory_bytes=parts)
         return

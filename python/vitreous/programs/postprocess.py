@@ -332,7 +332,7 @@ def tell(options: Options, found: Assessment, made: Sharpened, job: Job) -> None
         say(_line("apply b-factor of", f"{made.b_factor_A2:g}"))
     if options.interpolate:
         say(_line("resolution between shells", f"{found.interpolated_A:.4g}"))
-    for text in warnings_of(found, made):
+    for text in warnings_of(found, made, options.is_given("adhoc_bfac")):
         job.warning(text)
 
 

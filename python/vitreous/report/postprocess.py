@@ -30,8 +30,8 @@ STEPS = (
 LEVELLED_B_A2 = -1000.0  # a B-factor beyond this is a bad fit or poor data more often than a fact
 
 
-def warnings_of(found: Assessment, made: Sharpened) -> list[str]:
-    """What a user should look at, in sentences."""
+def warnings_of(found: Assessment, made: Sharpened, b_is_given: bool = False) -> list[str]:
+    """What a user should look at, in sentences; a B-factor of 0 is none that somebody gave."""
     out = []
     if found.mask_refused:
         out.append(
@@ -50,7 +50,7 @@ def warnings_of(found: Assessment, made: Sharpened) -> list[str]:
         )
     elif found.shell == 0:
         out.append("the FSC is below 0.143 from the first shell on: the half maps have nothing in common")
-    if made.b_factor_A2 == 0:
+    if made.b_factor_A2 == 0 and not b_is_given:
         out.append("no B-factor was applied; give --auto_bfac or --adhoc_bfac to sharpen the map")
     elif made.fit is not None and made.b_factor_A2 > 0:
         out.append(
