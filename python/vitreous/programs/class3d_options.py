@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from vitreous.programs.options import again
+from pydantic import model_validator
+
+from vitreous.programs.options import again, option
 from vitreous.programs.refine3d_refused import REFUSED_CLASS3D
 from vitreous.programs.refine_shared_options import ClassificationOptions
 from vitreous.programs.volume_options import VolumeOptions
@@ -31,3 +33,21 @@ class Options(VolumeOptions, ClassificationOptions):
         "fast_subsets",
         "iterations 1 to 15 use subsets: 1500 K particles, 4500 K, then 4500 K or 30%",
     )
+
+    # Basic
+    class_start: str | None = option(
+        None,
+        "how classes with one --ref begin: random, or principal: apart along the differences that the particles show at their poses",
+        group="basic",
+        metavar="HOW",
+        unset="principal with --skip_align or --sigma_ang where a difference shows, random otherwise",
+    )
+
+    @model_validator(mode="after")
+    def _check_class_start(self) -> Options:
+        if self.class_start not in (None, "random", "principal"):
+            raise ValueError(f"--class_start: found {self.class_start!r}, expected random or principal; give one of them")
+        if self.class_start == "principal" and self.firstiter_cc:
+            found, expected = "found principal with --firstiter_cc", "expected a reference on the particles' grey scale"
+            raise ValueError(f"--class_start: {found}, {expected}; leave --firstiter_cc out and give a map of these particles")
+        return self

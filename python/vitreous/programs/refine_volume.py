@@ -24,6 +24,7 @@ from vitreous.job.rundir import RunDir, split_optimiser_name
 from vitreous.model import healpix
 from vitreous.model.state import Model, Progress, Refinement, Sampling
 from vitreous.model.symmetry import Symmetry
+from vitreous.programs.class_start import told, with_class_maps
 from vitreous.programs.launch import open_job, record_options
 from vitreous.programs.map_files import maps_of_star, read_map, same_grid
 from vitreous.programs.option_text import read_record
@@ -96,6 +97,9 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
         with image_source(job, comm, options, state.dataset, root) as source:
             parts = tell_memory(be, job, options, settings, state, course=course)
             if not options.continue_from:
+                if state.models[0].n_classes > 1:
+                    state = with_class_maps(be, comm, job, options, settings, state, source)
+                    settings = make_settings(options, state)  # they ask whether the classes begin alike
                 state = comm.map(lambda s: initialise(be, job, options, settings, s, source), [state])[0]
             if comm.rank == 0:  # who writes the report
                 import_plots_early()
@@ -386,7 +390,7 @@ def write_report(be, job: Job, options: VolumeOptions, state: Refinement, parts:
     """report.html beside the outputs; matplotlib is imported only here."""
     from vitreous.report.refine3d import Refine3dRun, columns_of, refine3d_report
 
-    fields = report_fields(be, job, options, state, state.models[0], parts, reference=options.ref or "of the run")
+    fields = report_fields(be, job, options, state, state.models[0], parts, reference=options.ref or "of the run", **told(job))
     run_ = Refine3dRun(
         title=f"{TITLES[options.PROGRAM]}: {job.dir.root}",
         fsc={} if state.fsc is None else {"half-sets": state.fsc},
