@@ -100,6 +100,16 @@ def test_program_does_not_depend_on_the_number_of_processes(launcher, alone, par
     assert not list(tmp_path.glob(".*")), "temporary files are left"
 
 
+def test_start_of_the_classes_does_not_depend_on_the_number_of_processes(launcher, particles, tmp_path):
+    """Classes that begin along principal volumes, here of one state: of noise, which rounding would change most."""
+    here = {"i": str(particles / "particles_truth.star"), "skip_align": True, "class_start": "principal"}
+    call("class3d", verb=0, **options_of("class3d", particles, tmp_path / "alone", **here))
+    done = launcher.vitreous(3, words_of("class3d", particles, tmp_path / "three", **here))
+    assert done.returncode == 0, done.stderr
+    one, three = (read_mrc(f"{tmp_path}/{run}_it000_class001.mrc")[0] for run in ("alone", "three"))
+    np.testing.assert_allclose(three, one, atol=1e-3 * np.abs(one).max())  # where a search ends is a matter of its last step
+
+
 def test_other_launcher_gives_the_same(each_launcher, alone, particles, tmp_path):
     done = each_launcher.vitreous(2, words_of("class2d", particles, tmp_path / "run"))
     assert done.returncode == 0, done.stderr

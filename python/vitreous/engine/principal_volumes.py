@@ -66,32 +66,58 @@ def first_volumes(be, space: Space, parts: list[Views], tau2, q: int, seed: int,
     return solved(be, space, add(sums), tau2)
 
 
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """Of n views: what they say of their coordinates (``Found``), and the expectations that the next volumes need.
+
+    Attributes
+    ----------
+    precision, pull : (n, q, q), (n, q) float64
+    mean, second : (n, q), (n, q, q) float64 of the coordinates: E[z], E[z z^T]
+    rows : (n, q, 2 n_k) float32  E[z_j (data - what the other volumes and the nuisance show)]
+    log_likelihood : gain over no differences
+    """
+
+    precision: np.ndarray
+    pull: np.ndarray
+    mean: np.ndarray
+    second: np.ndarray
+    rows: np.ndarray
+    log_likelihood: float
+
+
+def expected(views: Views, shown) -> Expected:
+    """Expectations over the coordinates of views, given what they show of the volumes (n, q, 2 n_k)."""
+    n, q, _ = shown.shape
+    seen, data = without_nuisance(views, shown), views.data.reshape(n, 1, -1)
+    precision = (seen @ np.swapaxes(shown, 1, 2)).astype(float)
+    pull = (seen @ np.swapaxes(data, 1, 2))[..., 0].astype(float)
+    variance = np.linalg.inv(np.eye(q) + precision)
+    mean = (variance @ pull[..., None])[..., 0]
+    second = variance + mean[:, :, None] * mean[:, None]
+    own = np.einsum("nii->ni", second)
+    rows = mean[..., None].astype(np.float32) * data - second.astype(np.float32) @ seen
+    rows += own[..., None].astype(np.float32) * shown
+    gain = 0.5 * float((pull * mean).sum() + np.linalg.slogdet(variance)[1].sum())
+    return Expected(precision, pull, mean, second, rows, gain)
+
+
 def step(be, space: Space, parts: list[Views], volumes, tau2, add: Callable) -> tuple[np.ndarray, Found]:
     """One step of EM: the next volumes, and what was found with the present ones.
 
     Afterwards the coordinates are turned to where their second moments are diagonal, so that each volume may be solved alone.
     """
     q, ft, sums = len(volumes), transforms(be, space, volumes), no_sums(space, len(volumes))
-    precisions, pulls, moment, gain = [], [], np.zeros((q, q)), 0.0
+    moment, gain, row, precision, pull = np.zeros((q, q)), 0.0, [np.zeros(0, np.int64)], [np.zeros((0, q, q))], [np.zeros((0, q))]
     for views in parts:
-        shown = slices(be, space, ft, views)
-        seen, data = without_nuisance(views, shown), views.data.reshape(len(views), 1, -1)
-        precision = (seen @ np.swapaxes(shown, 1, 2)).astype(float)
-        pull = (seen @ np.swapaxes(data, 1, 2))[..., 0].astype(float)
-        variance = np.linalg.inv(np.eye(q) + precision)
-        z = (variance @ pull[..., None])[..., 0]
-        second = variance + z[:, :, None] * z[:, None]
-        own = np.einsum("nii->ni", second)
-        rows = z[..., None] * data - second.astype(np.float32) @ seen + own[..., None] * shown
-        insert(be, space, rows, own, views, sums)
-        gain += 0.5 * float((pull * z).sum() + np.linalg.slogdet(variance)[1].sum())
-        moment += second.sum(0)
-        precisions.append(precision)
-        pulls.append(pull)
+        of = expected(views, slices(be, space, ft, views))
+        insert(be, space, of.rows, np.einsum("nii->ni", of.second), views, sums)
+        moment += of.second.sum(0)
+        gain += of.log_likelihood
+        for pieces, piece in ((row, views.row), (precision, of.precision), (pull, of.pull)):
+            pieces.append(piece)
     sums, moment, gain = add(sums), add(moment), add(gain)
-    row = np.concatenate([v.row for v in parts]) if parts else np.zeros(0, np.int64)
-    join = lambda pieces, shape: np.concatenate([np.zeros((0, *shape)), *pieces])
-    found = Found(volumes, row, join(precisions, (q, q)), join(pulls, (q,)), float(gain))
+    found = Found(volumes, *(np.concatenate(pieces) for pieces in (row, precision, pull)), float(gain))
     turn = np.linalg.eigh(moment)[1].astype(np.float32)
     return np.tensordot(turn.T, solved(be, space, sums, tau2), 1), found
 

@@ -18,7 +18,7 @@ from vitreous.model.symmetry import Symmetry
 # Detail of this part of the particle's diameter is compared. Finer differences need poses that are better than 3 degrees.
 DETAIL = 0.1
 # Prior variance of a principal volume as a part of the mean map's power, shell by shell.
-PRIOR_SHARE = 0.2
+PRIOR_SHARE = 0.1
 # K classes differ along K - 1 volumes; so many at most, as each needs particles that tell it from noise.
 MOST_VOLUMES = 4
 # Starts from random coordinates, and fits with the orientations exchanged among the particles.

@@ -18,9 +18,9 @@ EVENT = "class start"  # of the log
 def with_class_maps(be, comm, job: Job, options: VolumeOptions, settings: Settings, state: Refinement, source) -> Refinement:
     """The state with another first map for each class, or as it is where classes begin at random."""
     if not settings.one_reference_for_all:
-        if options.class_start:
-            found, todo = "one map for each class" if options.K > 1 else "one class", "leave it out"
-            raise InputError(f"--class_start {options.class_start}: found {found}, expected one map for several classes; {todo}")
+        if asked := getattr(options, "class_start", None):
+            found = "one map for each class" if options.K > 1 else "one class"
+            raise InputError(f"--class_start {asked}: found {found}, expected one map for several classes; leave it out")
         return state
     kind, why = choice(options, state)
     if kind == "random":
@@ -71,4 +71,5 @@ def tell(comm, job: Job, kind: str, why: str, **numbers: float) -> None:
 
 def told(job: Job) -> dict[str, str]:
     """What the report says of it: the last start's, where a log holds several."""
-    return {"classes started": f"{event['how']}: {event['why']}" for event in read_events(job.dir.log, EVENT)}
+    events = list(read_events(job.dir.log, EVENT))
+    return {"start of the classes": f"{events[-1]['how']}: {events[-1]['why']}"} if events else {}

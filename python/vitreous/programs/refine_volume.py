@@ -97,9 +97,8 @@ def run(options: VolumeOptions, be, comm, course_of, n_classes: int) -> Result:
         with image_source(job, comm, options, state.dataset, root) as source:
             parts = tell_memory(be, job, options, settings, state, course=course)
             if not options.continue_from:
-                if state.models[0].n_classes > 1:
-                    state = with_class_maps(be, comm, job, options, settings, state, source)
-                    settings = make_settings(options, state)  # they ask whether the classes begin alike
+                state = with_class_maps(be, comm, job, options, settings, state, source)
+                settings = make_settings(options, state)  # they ask whether the classes begin alike
                 state = comm.map(lambda s: initialise(be, job, options, settings, s, source), [state])[0]
             if comm.rank == 0:  # who writes the report
                 import_plots_early()
