@@ -134,7 +134,7 @@ def test_initial_model_tells_of_a_particle_that_a_start_could_not_use(case, tmp_
     told = [i for i, e in enumerate(events) if e["event"] == "quarantined"]
     tried = [i for i, e in enumerate(events) if e["event"] == "start tried"]
     assert len(told) == 1 and events[told[0]]["image"].startswith(f"{last + 1:06d}@") and told[0] > tried[-1]
-    assert "1 particles cannot be used" in capsys.readouterr().err
+    assert "1 particle cannot be used and is left out" in capsys.readouterr().err
     assert result.particles.p_max[last] == 0
 
 

@@ -26,8 +26,6 @@ from vitreous.programs.auto_steps import STEPS, Facts, Step
 __all__ = ["Options", "Result", "run"]
 
 IMPORT, CHOICES_FILE = "import", "auto.yaml"
-ITERATIVE = ("class2d", "initial-model", "refine3d")
-PER_MICROGRAPH = ("autopick", "extract")
 CHOSEN = "auto"  # who chose the options of a step
 
 
@@ -156,7 +154,7 @@ def prepare(this: Run, number: int, step: Step) -> Task | None:
     continued = None
     if same:
         record = old
-        if step.program in ITERATIVE:
+        if "continue_from" in step.options.model_fields:
             continued = last_whole(f"{old.folder}/run", values.get("iter"))
     else:
         record = state.begin(step.name, step.kind, values, reasons)
@@ -214,7 +212,7 @@ def options_of(this: Run, task: Task) -> Any:
     values = dict(task.values)
     if task.continued:
         values = {"continue_from": task.continued}
-    if task.step.program in PER_MICROGRAPH:
+    if "only_do_unfinished" in program.model_fields:
         values["only_do_unfinished"] = True
     computing = {
         "j": this.options.j, "verb": max(this.options.verb - 1, 0), "pipeline_control": this.options.pipeline_control,

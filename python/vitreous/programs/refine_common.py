@@ -240,7 +240,8 @@ def tell_quarantined(job: Job, dataset: Dataset, known: set[int]) -> None:
     if new:
         first = f"{dataset.image_name(position[new[0]])} ({dataset.quarantined[new[0]]})"
         job.progress.warning(
-            f"{len(new)} particles cannot be used and are left out, the first is {first}; all are in {job.dir.log}"
+            f"{len(new)} particle{'s cannot be used and are' if len(new) > 1 else ' cannot be used and is'} left out, the first "
+            f"is {first}; all are in {job.dir.log}"
         )
 
 
