@@ -79,8 +79,10 @@ def test_a_b_factor_is_fitted_where_there_are_shells_beyond_10_A():
 def test_map_picks_again_where_it_shows_more_than_averages_and_is_kept_where_more_came_of_it():
     assert choices.shows_more_than_averages(13.2, 146).value and not choices.shows_more_than_averages(27.9, 152).value
     assert choices.clearly_more(168, 147).value and not choices.clearly_more(150, 147).value
+    assert choices.enough_left(156, 161).value and not choices.enough_left(120, 161).value
     shells_A = [250.0 / k for k in (17, 18, 19, 20)]
-    assert [choices.no_worse(now, shells_A[2], 250.0) for now in shells_A] == [False, True, True, True]
+    assert [choices.no_worse(168, 147, now, shells_A[2], 250.0) for now in shells_A] == [False, True, True, True]
+    assert [choices.no_worse(156, 161, now, shells_A[2], 250.0) for now in shells_A] == [False, False, True, True]
 
 
 def test_averages_of_noise_are_not_clear_beside_those_of_a_particle():

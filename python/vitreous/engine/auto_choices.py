@@ -33,9 +33,10 @@ MOST_SIGMA, FOM_UPPER = 3.0, 4.0
 TRIAL_SCORE, TRIAL_GAIN = 0.4, 0.9
 # Templates that pick this many times what the blobs' good classes hold have found mostly junk; fewer blobs than that show no map.
 MOST_PICKS, ENOUGH_BLOBS = 2.0, 100
-# A map of detail finer than this part of the diameter is a better template than class averages. Particles picked by it are
-# taken where there are so many times more of them, and where the half-sets lose no more than so many shells.
-MAP_TEMPLATE_PER_DIAMETER, MORE_PARTICLES, SHELLS_LOST = 1 / 8, 1.1, 1.5
+# A map of detail finer than this part of the diameter is a better template than class averages. It picks enough where there
+# are so many times more picks than particles, and so many particles left of them in the end, as those before may be half junk.
+# Where these are clearly more, the half-sets may lose so many shells, else none.
+MAP_TEMPLATE_PER_DIAMETER, MORE_PARTICLES, ENOUGH_LEFT, SHELLS_LOST = 1 / 8, 1.1, 0.9, 1.5
 # Where the amplitudes fall off along a line, and how many shells a line is fitted to.
 GUINIER_FROM_A, GUINIER_SHELLS = 10.0, 3
 FAST_PRIMES = (2, 3, 5, 7)
@@ -169,14 +170,20 @@ def shows_more_than_averages(resolution_A: float, diameter_A: float) -> Choice:
     return Choice(resolution_A <= finest_A, told)
 
 
-def clearly_more(n: int, n_before: int) -> Choice:
-    """Whether a new set of particles is larger than the one before by enough to refine it."""
-    return Choice(n >= MORE_PARTICLES * n_before, f"{n} particles where there were {n_before}")
+def clearly_more(n_picks: int, n_before: int) -> Choice:
+    """Whether there are more picks than particles by enough to look at them."""
+    return Choice(n_picks >= MORE_PARTICLES * n_before, f"{n_picks} picks where there were {n_before} particles")
 
 
-def no_worse(resolution_A: float, before_A: float, box_size_A: float) -> bool:
-    """Whether the half-sets of more particles agree as far as those of fewer did, up to the width of a shell."""
-    return box_size_A / resolution_A >= box_size_A / before_A - SHELLS_LOST
+def enough_left(n: int, n_before: int) -> Choice:
+    """Whether so many of the picks are particles that it pays to refine them in place of those before."""
+    return Choice(n >= ENOUGH_LEFT * n_before, f"{n} particles where there were {n_before}")
+
+
+def no_worse(n: int, n_before: int, resolution_A: float, before_A: float, box_size_A: float) -> bool:
+    """Whether new particles are kept: the half-sets agree as far as before, or to a shell less where there are clearly more."""
+    lost = SHELLS_LOST if n >= MORE_PARTICLES * n_before else 0.0
+    return box_size_A / resolution_A >= box_size_A / before_A - lost
 
 
 def fits_b_factor(resolution_A: float, box_size_A: float) -> Choice:

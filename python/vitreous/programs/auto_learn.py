@@ -176,7 +176,7 @@ def refinement(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
 
 def map_picks(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
     n = int(result.counts.sum())
-    return {"again": {"coordinates": f"{folder}/autopick.star", "n": n}}, f"{n} picks with the map"
+    return {"again": {"coordinates": f"{folder}/autopick.star", "n_picks": n}}, f"{n} picks with the map"
 
 
 def map_images(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
@@ -205,7 +205,7 @@ def more_refined(facts: Facts, folder: str, result: Any) -> tuple[Facts, str]:
     found, _ = refinement(facts, folder, result)
     now, before = found["resolution_A"], facts["resolution_A"]
     told = f"{now:.2f} A with {again['n_particles']} particles, {before:.2f} A with {facts['n_particles']}"
-    if not choices.no_worse(now, before, again["box"] * again["pixel_A"]):
+    if not choices.no_worse(again["n_particles"], facts["n_particles"], now, before, again["box"] * again["pixel_A"]):
         return {}, f"{told}: the former ones stay"
     return found | {name: again[name] for name in ("pixel_A", "box", "n_particles")}, f"{told}: the new ones are taken"
 

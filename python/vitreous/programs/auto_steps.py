@@ -108,11 +108,18 @@ def pick_again(facts: Facts) -> Choice:
     return choices.shows_more_than_averages(facts["resolution_A"], facts["diameter_A"])
 
 
-def more_particles(facts: Facts) -> Choice:
-    """Whether the map has picked more particles than there were, as far as is known."""
+def more_picks(facts: Facts) -> Choice:
+    """Whether the map has picked clearly more than there were particles."""
     if "again" not in facts:
         return Choice(False, "the map picked none")
-    return choices.clearly_more(facts["again"]["n"], facts["n_particles"])
+    return choices.clearly_more(facts["again"]["n_picks"], facts["n_particles"])
+
+
+def enough_left(facts: Facts) -> Choice:
+    """Whether enough of what the map picked are particles."""
+    if "n" not in facts.get("again", {}):
+        return Choice(False, "the map picked no others")
+    return choices.enough_left(facts["again"]["n"], facts["n_particles"])
 
 
 def fits_b_factor(facts: Facts) -> Choice:
@@ -350,10 +357,10 @@ STEPS = (
          another_symmetry),
     Step("refine3d_trial", "Refine3D", "refine3d", trial_refinement, learned.trial, RUN_OUT, another_symmetry),
     Step("autopick_map", "AutoPick", "autopick", map_templates, learned.map_picks, ("odir", "/"), pick_again),
-    Step("extract_map", "Extract", "extract", images_of_map_picks, learned.map_images, EXTRACT_OUT, more_particles),
-    Step("class3d_map", "Class3D", "class3d", three_d_classes, learned.map_classes, RUN_OUT, more_particles),
-    Step("select_map", "Select", "select", particles_of_3d_class, learned.map_selection, ("o", "/"), more_particles),
-    Step("refine3d_map", "Refine3D", "refine3d", refinement_of_more, learned.more_refined, RUN_OUT, more_particles),
+    Step("extract_map", "Extract", "extract", images_of_map_picks, learned.map_images, EXTRACT_OUT, more_picks),
+    Step("class3d_map", "Class3D", "class3d", three_d_classes, learned.map_classes, RUN_OUT, more_picks),
+    Step("select_map", "Select", "select", particles_of_3d_class, learned.map_selection, ("o", "/"), enough_left),
+    Step("refine3d_map", "Refine3D", "refine3d", refinement_of_more, learned.more_refined, RUN_OUT, enough_left),
     Step("extract_3", "Extract", "extract", finer_images, learned.images, EXTRACT_OUT, finer),
     Step("resize_1", "External", "image-handler", map_on_images_grid, learned.resized, ("o", "/map.mrc"), after_extraction),
     Step("mask_1", "MaskCreate", "mask-create", molecule_mask, learned.mask, ("o", "/mask.mrc"), always),
