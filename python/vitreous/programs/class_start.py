@@ -26,7 +26,7 @@ def with_class_maps(be, comm, job: Job, options: VolumeOptions, settings: Settin
     if kind == "random":
         tell(comm, job, kind, why)
         return state
-    with job.progress.bar("Classes: principal volumes", class_start.N_STARTS + class_start.N_EXCHANGED) as bar:
+    with job.progress.bar("Classes: principal volumes", class_start.N_STARTS + class_start.N_EXCHANGED, "searches") as bar:
         found = class_start.class_maps(be, comm, state, settings, source, advance=bar.advance)
     gains = (
         f"{found.n_volumes} principal volume{'s' * (found.n_volumes > 1)} of {found.n_particles} particles to {found.detail_A:.3g} A "
