@@ -177,7 +177,7 @@ def test_atoms_of_the_shared_models(test_data, tmp_path):
     ({"int16": True, "float16": True}, "--int16: found with --float16"),
     ({"particles_per_micrograph": 5000}, "found 5000 particles in a micrograph of 400 x 320 px"),
     ({"sym": "D2", "i": "a.mrc"}, "--sym D2: found with --i"),
-    ({"sym": "Q3"}, "--sym Q3"),
+    ({"sym": "Q3"}, "--sym: found Q3"),
     ({"noise": "pink"}, "noise is 'pink'"),
     ({"i": "nowhere.pdb"}, "nowhere.pdb: cannot be read"),
     ({"i": "nowhere.mrc"}, "nowhere.mrc: is not there"),
