@@ -266,6 +266,23 @@ def test_em3d_images_without_numbers_are_left_out(be, name):
         same_sums(acc, want, 1e-5)
 
 
+def test_em3d_in_parts_leaves_out_a_batch_of_which_every_search_failed(be, monkeypatch):
+    problem = case.problem(**{**case.CASES["global"], "n": 1})
+    in_parts, n_parts = search3d.score_in_parts, []
+
+    def all_failed(*given):
+        start, pose, shift, weight, best_pose, *rest = in_parts(*given)
+        n_parts.append(len(given[-1]))
+        return np.zeros_like(start), pose[:0], shift[:0], weight[:0], np.full_like(best_pose, -1), *rest
+
+    monkeypatch.setattr(search3d, "score_in_parts", all_failed)
+    monkeypatch.setattr(search3d, "slices_bytes", lambda *_: 1)
+    _, acc, rows = case.expect(be, problem)
+    assert n_parts and rows.failed.all() and acc.n_particles == 0
+    assert not acc.sums.any() and not acc.noise.any() and not acc.directions.any()
+    np.testing.assert_array_equal(rows.euler_deg, problem.euler_deg)
+
+
 def phantom_problem(n, noise, order=2, seed=1):
     """Projections of a phantom of 100 A without CTF, with noise of so many times their standard deviation."""
     molecule, rng = make_phantom(100.0, n_rods=30, sigma_A=5.0), np.random.default_rng(seed)

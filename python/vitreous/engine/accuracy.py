@@ -46,7 +46,7 @@ def accuracies(be, plan: Plan, geometry: Geometry, ctf2, half_inv_var):
     (K,) deg, (K,) A                 999 for classes with less than 1% of the particles
     """
     model, n_k = plan.model, geometry.n_fine
-    kx, ky = (np.ascontiguousarray(k[:n_k], np.float32) for k in (geometry.band.kx, geometry.band.ky))
+    kx, ky = geometry.band.k_float32(n_k)
     turned = slice_matrices(np.concatenate([[0.0], ANGLES_DEG]), geometry, plan.lattice)
     weight = (np.asarray(ctf2)[:n_k] * half_inv_var[:n_k] * geometry.gain**2).astype(np.float32)
     weight[0] = 0
@@ -97,7 +97,7 @@ def accuracies_3d(be, plan, geometry: Geometry, ctf2, half_inv_var, orientations
     (K,) deg, (K,) A
     """
     model, n_k = plan.model, geometry.n_fine
-    kx, ky = (np.ascontiguousarray(k[:n_k], np.float32) for k in (geometry.band.kx, geometry.band.ky))
+    kx, ky = geometry.band.k_float32(n_k)
     weight = (np.asarray(ctf2)[:n_k] * half_inv_var[:n_k] * geometry.gain**2).astype(np.float32)
     weight[0] = 0
     axes = np.random.Generator(np.random.Philox(key=[0, 6])).normal(size=(len(orientations), 3))

@@ -154,7 +154,7 @@ def prepare(be, plan: Plan, batch: Batch) -> Prepared:
         geometry.mask,
         None if settings.zero_mask else background_noise(be, plan, batch, geometry),
     )
-    kx, ky = band.kx.astype(np.float32), band.ky.astype(np.float32)
+    kx, ky = band.k_float32()
     phase = ctf_model.demodulation(be, optics, *frequencies(optics, geometry))
     gather = lambda ft: kernels_image.gather_band(be, ft, band.index, kx, ky, rest, box, phase)
     unmasked = gather(scipy.fft.rfft2(plain, workers=be.n_threads, overwrite_x=True))
@@ -212,45 +212,43 @@ def log_shift_prior(plan: Plan, batch: Batch, shifts_A) -> np.ndarray:
     return (distance2 * (-0.5 / plan.model.sigma_offset_A**2)).astype(np.float32)
 
 
+def scoring_weights(data: Prepared) -> np.ndarray:
+    """(n_k,) float32: 1 / (2 sigma^2) without the origin, which tells nothing about pose, and beyond the fine pass's limit."""
+    weights = data.half_inv_var.copy()
+    weights[0] = 0
+    weights[data.geometry.n_fine :] = 0
+    return weights
+
+
+def compared(be, plan: Plan, batch: Batch, data: Prepared, bank: Bank, which: str) -> tuple:
+    """What ``kernels.score_coarse`` and ``kernels.score_fine`` begin with: slices, images, priors, weights, shifts.
+
+    Parameters
+    ----------
+    which : coarse or fine, the pass whose shifts and detail the bank has
+    """
+    phases, _ = plan.shift_phases(be, data.geometry, which)
+    shift_prior = log_shift_prior(plan, batch, getattr(plan, which).shifts_A)
+    weights = scoring_weights(data)[: bank.slices.shape[-1]]
+    return (be, bank.slices, bank.row_class, bank.pose_prior, shift_prior, data.masked, data.model_ctf, weights, phases)
+
+
 def score(be, plan: Plan, batch: Batch, data: Prepared):
     """Posterior over poses and shifts: samples of the coarse pass, points of the fine pass."""
-    geometry, correlation, settings = data.geometry, plan.correlation, plan.settings
-    scoring = data.half_inv_var.copy()
-    scoring[0] = 0  # the origin tells nothing about pose
-    scoring[geometry.n_fine :] = 0
-    coarse, fine = plan.bank(be, geometry, "coarse"), plan.bank(be, geometry, "fine")
-    phases, _ = plan.shift_phases(be, geometry, "coarse")
+    coarse, fine = (plan.bank(be, data.geometry, which) for which in ("coarse", "fine"))
+    kept = {"fraction": plan.settings.adaptive_fraction, "correlation": plan.correlation}
     samples = kernels.score_coarse(
-        be,
-        coarse.slices,
-        coarse.row_class,
-        coarse.pose_prior,
-        log_shift_prior(plan, batch, plan.coarse.shifts_A),
-        data.masked,
-        data.model_ctf,
-        scoring[: geometry.n_coarse],
-        phases,
+        *compared(be, plan, batch, data, coarse, "coarse"),
         batch.only_class,
-        fraction=settings.adaptive_fraction,
-        max_count=settings.max_significant,
-        correlation=correlation,
+        max_count=plan.settings.max_significant,
+        **kept,
     )
-    phases, _ = plan.shift_phases(be, geometry, "fine")
     posterior = kernels.score_fine(
-        be,
-        fine.slices,
-        fine.row_class,
-        fine.pose_prior,
-        log_shift_prior(plan, batch, plan.fine.shifts_A),
-        data.masked,
-        data.model_ctf,
-        scoring,
-        phases,
+        *compared(be, plan, batch, data, fine, "fine"),
         plan.pose_children,
         samples,
         n_per_shift=plan.n_child_shift,
-        fraction=settings.adaptive_fraction,
-        correlation=correlation,
+        **kept,
     )
     return posterior, np.diff(samples[0]), fine
 
@@ -260,7 +258,7 @@ def own_pose_bank(be, plan: Plan, batch: Batch, geometry: Geometry) -> Bank:
     k, n = plan.model.n_classes, len(batch)
     matrix = np.tile(slice_matrices(batch.psi_deg, geometry, plan.lattice), (k, 1, 1))
     row_class = np.repeat(np.arange(k, dtype=np.int32), n)
-    kx, ky = geometry.band.kx.astype(np.float32), geometry.band.ky.astype(np.float32)
+    kx, ky = geometry.band.k_float32()
     slices = kernels.project(be, plan.reference_ft, row_class, matrix, kx, ky, plan.lattice.reach) * np.float32(
         geometry.gain
     )
@@ -269,12 +267,8 @@ def own_pose_bank(be, plan: Plan, batch: Batch, geometry: Geometry) -> Bank:
 
 def score_own_pose(be, plan: Plan, batch: Batch, data: Prepared, bank: Bank | None = None):
     """As ``score`` where angles are kept: all classes, and all shifts unless offsets are kept too."""
-    geometry, n, k = data.geometry, len(batch), plan.model.n_classes
-    bank = own_pose_bank(be, plan, batch, geometry) if bank is None else bank
-    phases, _ = plan.shift_phases(be, geometry, "fine")
-    scoring = data.half_inv_var.copy()
-    scoring[0] = 0
-    scoring[geometry.n_fine :] = 0
+    n, k = len(batch), plan.model.n_classes
+    bank = own_pose_bank(be, plan, batch, data.geometry) if bank is None else bank
     n_shift = len(plan.coarse.shifts_A)
     classes = [np.arange(k) if c < 0 else np.array([c]) for c in batch.only_class]
     pose = np.concatenate([np.repeat(c * n + i, n_shift) for i, c in enumerate(classes)]).astype(np.int32)
@@ -282,15 +276,7 @@ def score_own_pose(be, plan: Plan, batch: Batch, data: Prepared, bank: Bank | No
     start = np.concatenate([[0], np.cumsum([len(c) * n_shift for c in classes])]).astype(np.int64)
     children = np.arange(n * k, dtype=np.int32)[:, None]
     posterior = kernels.score_fine(
-        be,
-        bank.slices,
-        bank.row_class,
-        bank.pose_prior,
-        log_shift_prior(plan, batch, plan.fine.shifts_A),
-        data.masked,
-        data.model_ctf,
-        scoring,
-        phases,
+        *compared(be, plan, batch, data, bank, "fine"),
         children,
         (start, pose, shift),
         n_per_shift=plan.n_child_shift,
@@ -423,7 +409,7 @@ def insert_banks(be, plan: Plan, acc: Accumulator) -> None:
 
 def insert_rows(be, plan: Plan, geometry: Geometry, bank: Bank, data, weight, acc: Accumulator) -> None:
     """Back-project rows of a bank into the accumulator's lattices; ``data`` is used up."""
-    kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))
+    kx, ky = geometry.band.k_float32()
     data, weight = to_insert(plan, geometry, bank, data, weight)
     kernels.backproject(
         be, data, weight, bank.row_class, bank.matrix, kx, ky, plan.lattice.reach, acc.lattice_data, acc.lattice_weight

@@ -108,7 +108,7 @@ def add_piece(be, plan: Plan3D, found: search3d.Found, bank, rows, posterior, ac
         s.fill(0)
     of_images = em.sum_points(be, plan, found.batch, data, bank, posterior, sums)
     geometry = data.geometry
-    kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))
+    kx, ky = geometry.band.k_float32()
     values, weights = em.to_insert(plan, geometry, bank, *sums)
     kernels_volume.backproject3d(be, values, weights, bank.row_class, bank.matrix, kx, ky, plan.lattice.reach, acc.sums)
     if rows is not None and len(rows):

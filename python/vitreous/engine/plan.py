@@ -127,7 +127,7 @@ def make_bank(be, reference_ft, lattice: Lattice, geometry: Geometry, grid: Grid
     n_classes = len(reference_ft)
     matrix = np.tile(slice_matrices(grid.psi_deg[: grid.n_row_psi], geometry, lattice), (n_classes, 1, 1))
     row_class = np.repeat(np.arange(n_classes, dtype=np.int32), grid.n_row_psi)
-    kx, ky = (np.ascontiguousarray(k[:n_k], np.float32) for k in (geometry.band.kx, geometry.band.ky))
+    kx, ky = geometry.band.k_float32(n_k)
     slices = kernels.project(be, reference_ft, row_class, matrix, kx, ky, lattice.reach)
     if geometry.gain != 1:
         slices *= np.float32(geometry.gain)
@@ -204,7 +204,7 @@ class Plan:
         if key not in self.phases:
             grid, n_k = (self.coarse, geometry.n_coarse) if which == "coarse" else (self.fine, len(geometry.band))
             shifts_px = np.ascontiguousarray(grid.shifts_A / geometry.optics.pixel_size_A, np.float32)
-            kx, ky = (np.ascontiguousarray(k[:n_k], np.float32) for k in (geometry.band.kx, geometry.band.ky))
+            kx, ky = geometry.band.k_float32(n_k)
             self.phases[key] = kernels.shift_phases(be, kx, ky, shifts_px, geometry.optics.box), shifts_px
         return self.phases[key]
 

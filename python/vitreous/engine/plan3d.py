@@ -13,7 +13,7 @@ from vitreous.engine.schedule import coarse_size, current_size
 from vitreous.engine.settings import Settings
 from vitreous.model.state import Model, Progress, Sampling
 from vitreous.model.symmetry import Symmetry
-from vitreous.model.volume import VolumeLattice
+from vitreous.model.volume import VolumeLattice, slice_matrices
 
 
 @dataclass
@@ -28,11 +28,8 @@ class Plan3D(Plan):
         return self.sampling.sigma_deg > 0
 
     def slice_matrices(self, matrices, geometry: Geometry) -> np.ndarray:
-        """(n, 3, 2) float32: image frequency -> padded samples of the reference, A^-1 M scaled, of orientations."""
-        scale = geometry.ratio * self.lattice.ratio
-        return np.ascontiguousarray(
-            scale * np.swapaxes(matrices, 1, 2)[:, :, :2] @ np.array(geometry.optics.magnification), np.float32
-        )
+        """(n, 3, 2) float32: image frequency -> padded samples of the reference, of orientations (n, 3, 3)."""
+        return slice_matrices(matrices, geometry.optics.magnification, geometry.ratio * self.lattice.ratio)
 
 
 def make_plan(
@@ -53,7 +50,7 @@ def make_plan(
     low_cut_px = settings.low_cut_px(model.box * model.pixel_size_A)
     parts = [reference_transform(v, lattice, be.n_threads, low_cut_px=low_cut_px) for v in model.references]
     if direction_weight is None or direction_weight.shape != (model.n_classes, coarse.n_dir):
-        direction_weight = np.repeat(model.class_weight[:, None] / coarse.n_dir, coarse.n_dir, 1)
+        direction_weight = even_directions(model, coarse.n_dir)
     return Plan3D(
         model,
         sampling,
@@ -78,7 +75,7 @@ def resampled(be, plan: Plan3D, sampling: Sampling) -> Plan3D:
     coarse, fine = orientations.coarse_and_fine(be, sampling, plan.symmetry, plan.model.n_classes)
     direction_weight = plan.direction_weight
     if direction_weight.shape[1] != coarse.n_dir:
-        direction_weight = np.repeat(plan.model.class_weight[:, None] / coarse.n_dir, coarse.n_dir, 1)
+        direction_weight = even_directions(plan.model, coarse.n_dir)
     return replace(
         plan,
         sampling=sampling,
@@ -92,6 +89,11 @@ def resampled(be, plan: Plan3D, sampling: Sampling) -> Plan3D:
         banks={},
         phases={},
     )
+
+
+def even_directions(model: Model, n_dir: int) -> np.ndarray:
+    """(K, n_dir): each class's weight, in equal parts for the directions."""
+    return np.repeat(model.class_weight[:, None] / n_dir, n_dir, 1)
 
 
 def coarse_size_3d(model: Model, sampling: Sampling, settings: Settings, size: int) -> int:

@@ -18,7 +18,7 @@ from vitreous.model.masks import soft_sphere
 from vitreous.model.optics import OpticsGroup
 from vitreous.model.rotation import euler_to_matrix
 from vitreous.model.symmetry import Symmetry
-from vitreous.model.volume import VolumeLattice
+from vitreous.model.volume import VolumeLattice, slice_matrices
 
 # A direction of a view's nuisance with less than this of the largest one's length is rounding, not a direction.
 LEAST_DIRECTION = 1e-3
@@ -78,15 +78,15 @@ def views_of(be, plan: Plan, space: Space, batch: em.Batch, euler_deg) -> Views:
     transfer = data.model_ctf * np.float32(geometry.gain)
     transfer[:, 0] = 0
     matrix = matrices(plan, space, batch.optics, euler_deg)
-    kx, ky = (np.ascontiguousarray(k, np.float32) for k in (geometry.band.kx, geometry.band.ky))
+    kx, ky = geometry.band.k_float32()
     none = np.zeros((len(batch), 0, 2 * len(kx)), np.float32)
     return Views(batch.row, data.masked, transfer, matrix, kx, ky, geometry.shell, batch.i_optics, none)
 
 
 def matrices(plan: Plan, space: Space, optics: OpticsGroup, euler_deg) -> np.ndarray:
     """(n, 3, 2) float32: image frequency of an optics group -> padded samples, at orientations (n, 3) in degrees."""
-    rows = np.swapaxes(euler_to_matrix(euler_deg), 1, 2)[:, :, :2] @ np.array(optics.magnification)
-    return np.ascontiguousarray(plan.geometry(optics).ratio * space.lattice.ratio * rows, np.float32)
+    scale = plan.geometry(optics).ratio * space.lattice.ratio
+    return slice_matrices(euler_to_matrix(euler_deg), optics.magnification, scale)
 
 
 def transforms(be, space: Space, volumes) -> np.ndarray:

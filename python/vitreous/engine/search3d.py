@@ -43,7 +43,7 @@ def make_bank(
     """
     i_class = grid.split(rows)[0].astype(np.int32)
     matrix = plan.slice_matrices(grid.matrices(rows), geometry)
-    kx, ky = (np.ascontiguousarray(k[:n_k], np.float32) for k in (geometry.band.kx, geometry.band.ky))
+    kx, ky = geometry.band.k_float32(n_k)
     out = be.scratch("slices", (len(rows), 2, n_k)) if passing else None
     slices = kernels_volume.project3d(be, plan.reference_ft, i_class, matrix, kx, ky, plan.lattice.reach, out)
     if geometry.gain != 1:
@@ -76,14 +76,6 @@ def gather_rows(grid: OrientationGrid, pose):
     return rows, (place + turned * len(rows)).astype(np.int32)
 
 
-def scoring_weights(data: em.Prepared) -> np.ndarray:
-    """1 / (2 sigma^2) without the origin and beyond the limit of the fine pass."""
-    weights = data.half_inv_var.copy()
-    weights[0] = 0
-    weights[data.geometry.n_fine :] = 0
-    return weights
-
-
 def coarse_global(be, plan: Plan3D, batch: em.Batch, data: em.Prepared):
     """Significant samples of the whole coarse grid."""
     geometry, grid, settings = data.geometry, plan.coarse, plan.settings
@@ -96,17 +88,8 @@ def coarse_global(be, plan: Plan3D, batch: em.Batch, data: em.Prepared):
             passing=False,
         )
     bank = plan.banks[key]
-    phases, _ = plan.shift_phases(be, geometry, "coarse")
     return kernels.score_coarse(
-        be,
-        bank.slices,
-        bank.row_class,
-        bank.pose_prior,
-        em.log_shift_prior(plan, batch, grid.shifts_A),
-        data.masked,
-        data.model_ctf,
-        scoring_weights(data)[: geometry.n_coarse],
-        phases,
+        *em.compared(be, plan, batch, data, bank, "coarse"),
         batch.only_class,
         fraction=settings.adaptive_fraction,
         max_count=settings.max_significant,
@@ -127,22 +110,13 @@ def coarse_local(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
     i_class = grid.split(pose)[0]
     prior = prior + log_class_prior(plan.model.class_weight)[i_class].astype(np.float32)
     order = np.concatenate([s + np.argsort(in_bank[s:e], kind="stable") for s, e in pairwise(start)])
-    phases, _ = plan.shift_phases(be, geometry, "coarse")
     samples = (
         start * n_shift,
         np.repeat(in_bank[order], n_shift),
         np.tile(np.arange(n_shift, dtype=np.int32), len(pose)),
     )
     found = kernels.score_fine(
-        be,
-        bank.slices,
-        bank.row_class,
-        bank.pose_prior,
-        em.log_shift_prior(plan, batch, grid.shifts_A),
-        data.masked,
-        data.model_ctf,
-        scoring_weights(data)[: geometry.n_coarse],
-        phases,
+        *em.compared(be, plan, batch, data, bank, "coarse"),
         np.arange(2 * len(rows), dtype=np.int32)[:, None],
         samples,
         n_per_shift=1,
@@ -193,17 +167,8 @@ def fine_pass(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, sam
             np.float32
         )
     bank = make_bank(be, plan, geometry, fine, rows, len(geometry.band), prior, passing=True)
-    phases, _ = plan.shift_phases(be, geometry, "fine")
     posterior = kernels.score_fine(
-        be,
-        bank.slices,
-        bank.row_class,
-        bank.pose_prior,
-        em.log_shift_prior(plan, batch, fine.shifts_A),
-        data.masked,
-        data.model_ctf,
-        scoring_weights(data),
-        phases,
+        *em.compared(be, plan, batch, data, bank, "fine"),
         in_bank.reshape(child.shape),
         (start, parent_of, shift),
         n_per_shift=plan.n_child_shift,
@@ -221,7 +186,7 @@ def own_poses(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own):
     geometry, k = data.geometry, plan.model.n_classes
     matrix = plan.slice_matrices(np.tile(own, (k, 1, 1)), geometry)
     i_class = np.repeat(np.arange(k, dtype=np.int32), len(own))
-    kx, ky = (np.ascontiguousarray(x, np.float32) for x in (geometry.band.kx, geometry.band.ky))
+    kx, ky = geometry.band.k_float32()
     slices = kernels_volume.project3d(be, plan.reference_ft, i_class, matrix, kx, ky, plan.lattice.reach)
     prior = np.repeat(log_class_prior(plan.model.class_weight), len(own)).astype(np.float32)
     bank = Bank(slices * np.float32(geometry.gain), i_class, matrix, prior)
@@ -336,13 +301,13 @@ def of_own_poses(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, own, eule
 def of_samples(be, plan: Plan3D, batch: em.Batch, data: em.Prepared, samples, prior, most_rows: int) -> Found:
     """Posteriors over the children of coarse samples, in parts where their slices need too much memory."""
     n_child = plan.fine.n_row // plan.coarse.n_row
-    rows = rows_of(samples[1], plan.coarse.n_row)
-    if len(rows) * n_child <= most_rows:
+    parents, most_parents = rows_of(samples[1], plan.coarse.n_row), max(most_rows // n_child, 1)
+    if len(parents) * n_child <= most_rows:
         posterior, bank, rows = fine_pass(be, plan, batch, data, samples, prior, plan.settings.adaptive_fraction)
         pose = grid_poses(plan, rows, posterior[4])
         pieces = iter([(bank, rows, posterior)])
     else:
-        blocks = [rows[i : i + max(most_rows // n_child, 1)] for i in range(0, len(rows), max(most_rows // n_child, 1))]
+        blocks = [parents[i : i + most_parents] for i in range(0, len(parents), most_parents)]
         posterior = score_in_parts(be, plan, batch, data, samples, prior, blocks)
         pose = posterior[4]
         pieces = cut_again(be, plan, data.geometry, posterior, most_rows)
@@ -363,7 +328,8 @@ def grid_poses(plan: Plan3D, rows, pose):
 def of_rows(start, pose, n_row: int, rows):
     """Which poses are of the rows from the first to the last of some ascending ones, ascending numbers, and their starts."""
     row = pose % np.int32(n_row)
-    kept = np.flatnonzero((row >= rows[0]) & (row <= rows[-1]))
+    inside = (row >= rows[0]) & (row <= rows[-1]) if len(rows) else np.zeros(len(row), bool)
+    kept = np.flatnonzero(inside)
     return kept, np.searchsorted(kept, start)
 
 
@@ -432,10 +398,13 @@ def joined_points(parts, share, i: int, fraction: float):
 
 
 def cut_again(be, plan: Plan3D, geometry: Geometry, posterior, most_rows: int) -> Iterator[tuple]:
-    """Pieces of a posterior in the fine grid's poses, each with a bank of so many of the rows that have weight."""
+    """Pieces of a posterior in the fine grid's poses, each with a bank of so many of the rows that have weight.
+
+    One empty piece where nothing has weight, as every search failed.
+    """
     start, pose, shift, weight = posterior[:4]
     rows = rows_of(pose, plan.fine.n_row)
-    for i in range(0, len(rows), most_rows):
+    for i in range(0, max(len(rows), 1), most_rows):
         some = rows[i : i + most_rows]
         kept, own_start = of_rows(start, pose, plan.fine.n_row, some)
         turned, row = np.divmod(pose[kept], np.int32(plan.fine.n_row))

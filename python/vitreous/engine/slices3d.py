@@ -14,7 +14,7 @@ from vitreous import kernels_image, kernels_volume
 from vitreous.model import ctf as ctf_model
 from vitreous.model.band import Band, round_half_up
 from vitreous.model.optics import OpticsGroup
-from vitreous.model.volume import VolumeLattice
+from vitreous.model.volume import VolumeLattice, slice_matrices
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Grid:
         """The pixels of a group's images that fall inside the lattice's radius; voxels of the map in A."""
         ratio = lattice.box * pixel_size_A / (optics.box * optics.pixel_size_A)
         band = Band(optics.box, min(optics.box / 2, lattice.radius_px / ratio + 1e-6))
-        return cls(band, ratio, band.kx.astype(np.float32), band.ky.astype(np.float32))
+        return cls(band, ratio, *band.k_float32())
 
     @property
     def gain(self) -> float:
@@ -78,8 +78,7 @@ class Grid:
 
 def matrices(views: ViewBatch, grid: Grid, lattice: VolumeLattice) -> np.ndarray:
     """(n, 3, 2) float32: image frequency -> padded samples of the map."""
-    rows = views.rotation[:, :2].transpose(0, 2, 1) @ np.array(views.optics.magnification)
-    return np.ascontiguousarray(grid.ratio * lattice.ratio * rows, np.float32)
+    return slice_matrices(views.rotation, views.optics.magnification, grid.ratio * lattice.ratio)
 
 
 def contrast(be, views: ViewBatch, grid: Grid, choice: CtfChoice, premultiplied=None) -> np.ndarray:

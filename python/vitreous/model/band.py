@@ -58,6 +58,10 @@ class Band:
     def __len__(self):
         return len(self.kx)
 
+    def k_float32(self, n_k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """kx and ky of the first ``n_k`` pixels, or of all, each (n_k,) float32, as kernels take them."""
+        return self.kx[:n_k].astype(np.float32), self.ky[:n_k].astype(np.float32)
+
     def n_within(self, radius_px: float) -> int:
         """Length of the prefix of pixels with |k| <= radius_px."""
         return int(np.searchsorted(self.k2, radius_px * radius_px, side="right"))

@@ -33,6 +33,23 @@ class VolumeLattice(PaddedLattice):
         return np.minimum(round_half_up(distance / self.ratio), self.n_shells - 1)
 
 
+def slice_matrices(rotation, magnification, scale: float) -> np.ndarray:
+    """Where the frequencies of images lie in the transform of a map: A^-1 M, scaled.
+
+    Parameters
+    ----------
+    rotation : (n, 3, 3) float64         A of each image
+    magnification : (2, 2)               M of their optics
+    scale : padded samples of the map in a Fourier pixel of the image
+
+    Returns
+    -------
+    (n, 3, 2) float32
+    """
+    rows = scale * np.swapaxes(rotation, 1, 2)[:, :, :2]
+    return np.ascontiguousarray(rows @ np.array(magnification), np.float32)
+
+
 def radius_px(box: int, planes: slice = slice(None)) -> np.ndarray:
     """(n, box, box) float64 distance from the centre of a map's planes."""
     x = np.arange(box) - box // 2
