@@ -96,7 +96,7 @@ def test_initial_model_does_not_depend_on_the_number_of_threads(case, thirty, tm
 
 
 def test_initial_model_of_two_classes_ends_with_all_particles(case, tmp_path):
-    result = model(case, tmp_path / "run", K=2, iter=6, grad_em_iters=2)
+    result = model(case, tmp_path / "run", K=2, iter=6, grad_em_iters=2, keep_classes=True)
     assert result.maps.shape[0] == 2 and (result.particles.p_max > 0).all()
     assert set(result.particles.class_number) <= {1, 2}
     assert result.model.class_weight.sum() == pytest.approx(1)
@@ -147,7 +147,7 @@ def test_initial_model_begins_with_a_given_map(case, tmp_path):
 
 def test_initial_model_of_two_classes_continues_from_its_first_maps(case, tmp_path):
     """Particles are not drawn into classes at random, as they are where classes begin with one map."""
-    model(case, tmp_path / "run", K=2, iter=2, grad_write_iter=1)
+    model(case, tmp_path / "run", K=2, iter=2, grad_write_iter=1, keep_classes=True)
     model(case, tmp_path / "again", **{"continue": str(tmp_path / "run_it000_optimiser.star")})
     same(tmp_path / "run", tmp_path / "again", "002")
     first = read_particles(tmp_path / "run_it001_data.star").particles

@@ -54,8 +54,23 @@ class ClassMaps:
     detail_A: float
 
     @property
+    def excess(self) -> float:
+        """What the gain is above that of chance, as a part of one volume's."""
+        return (self.gain / self.exchanged_gain - 1) * self.n_volumes
+
+    @property
     def is_shown(self) -> bool:
-        return self.gain > self.exchanged_gain * (1 + LEAST_EXCESS / self.n_volumes)
+        return self.excess > LEAST_EXCESS
+
+    @property
+    def told(self) -> str:
+        """The numbers that decide, in words."""
+        several = self.n_volumes > 1
+        return (
+            f"{self.n_volumes} principal volume{'s' * several} of {self.n_particles} particles to {self.detail_A:.3g} A "
+            f"raise{'s' * (not several)} the log-likelihood by {self.gain:.0f}, with orientations exchanged among particles by "
+            f"{self.exchanged_gain:.0f}"
+        )
 
 
 def radius_px(model: Model, settings: Settings) -> int:
@@ -84,11 +99,15 @@ def plan_of(model: Model, settings: Settings, space: Space):
     return initial.start_plan(flat, Sampling(30.0, 0.0, 1.0, 0), replace(settings, zero_mask=True), size)
 
 
-def chosen_particles(state: Refinement, space: Space, seed: int) -> np.ndarray:
-    """Positions of as many particles, drawn at random, as memory for their bands allows."""
-    most = BANDS_BYTES // (principal_views.BYTES_PER_PIXEL * batches.pixels(2 * int(space.lattice.radius_px)))
-    order = schedule.particle_order(state.dataset.particles.row, seed, 0)
-    return np.sort(order[state.dataset.usable[order]][:most])
+def most_particles(space: Space) -> int:
+    """As many as memory for their bands allows."""
+    return BANDS_BYTES // (principal_views.BYTES_PER_PIXEL * batches.pixels(2 * int(space.lattice.radius_px)))
+
+
+def drawn(dataset, seed: int, most: int) -> np.ndarray:
+    """Positions, ascending, of so many usable particles drawn at random; of fewer, the first of the same draw."""
+    order = schedule.particle_order(dataset.particles.row, seed, 0)
+    return np.sort(order[dataset.usable[order]][:most])
 
 
 def read_views(be, plan, space: Space, state: Refinement, source, mine) -> tuple[list[Views], list[np.ndarray]]:
@@ -113,18 +132,20 @@ def exchanged(plan, space: Space, state: Refinement, parts, positions, chosen, s
 
 
 def class_maps(
-    be, comm, state: Refinement, settings: Settings, source, *, advance: Callable[[int], None] = lambda n: None
+    be, comm, state: Refinement, settings: Settings, source, *, most=None, advance: Callable[[int], None] = lambda n: None
 ) -> ClassMaps:
     """Maps of K classes: the references, each moved to a point among the principal volumes' coordinates.
 
     Parameters
     ----------
     state : a run's start with one map for all classes; the particles' poses are used as they are
+    most : particles that are used; None = as many as memory for their bands allows
     advance : called with 1 after each of ``N_STARTS + N_EXCHANGED`` fits
     """
     model, seed = state.models[0], settings.random_seed
     space = space_of(model, settings, Symmetry.parse(state.symmetry))
-    plan, chosen = plan_of(model, settings, space), chosen_particles(state, space, settings.random_seed)
+    plan = plan_of(model, settings, space)
+    chosen = drawn(state.dataset, seed, min(most_particles(space), most or len(state.dataset)))
     parts, positions = read_views(be, plan, space, state, source, comm.share(chosen))
     mean = principal_views.mean_map(be, space, parts, comm.sum)
     parts = principal_views.residuals(be, space, parts, mean, len(state.dataset.optics), comm.sum)

@@ -272,6 +272,8 @@ def iterate(
     auto=None,
     join_A=0.0,
     correct_fsc=False,
+    parts=None,
+    limit_A=0.0,
     max_bad=0.01,
     quantise=lambda d: d,
     advance=lambda n: None,
@@ -280,14 +282,16 @@ def iterate(
 
     Parameters
     ----------
+    parts : positions of the particles of each model; None = those that the settings choose for the iteration
+    limit_A : finest detail that is compared; 0 = what the references' resolution lets expect
     auto : steers an auto-refinement of two half-sets; None for a classification
     join_A : halves share their sums down to this resolution; 0 = nowhere
     correct_fsc : take the FSC within the solvent mask
     """
     clock = Clock()
-    state, plans, last = start_iteration(be, state, settings, auto)
+    state, plans, last = start_iteration(be, state, settings, auto, limit_A=limit_A)
     clock.lap("plan")
-    parts = particles_of(state, settings)
+    parts = particles_of(state, settings) if parts is None else parts
     accs, dataset = expectation(be, plans, parts, state, settings, source, comm, max_bad=max_bad, advance=advance)
     clock.lap("expectation")
     models, curve, unfiltered = maximise(

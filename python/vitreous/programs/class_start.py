@@ -1,4 +1,4 @@
-"""Where the classes of class3d begin, where one map is given for all: what is chosen, why, and what is told of it."""
+"""Where classes begin, with one map for all or after steps along the gradient: what is chosen, why, and what is told of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from vitreous.errors import InputError
 from vitreous.job import class_start
 from vitreous.job.job import Job
 from vitreous.job.log import read_events
+from vitreous.job.parting import Parted
 from vitreous.model.state import Refinement
 from vitreous.programs.volume_options import VolumeOptions
 
@@ -28,18 +29,13 @@ def with_class_maps(be, comm, job: Job, options: VolumeOptions, settings: Settin
         return state
     with job.progress.bar("Classes: principal volumes", class_start.N_STARTS + class_start.N_EXCHANGED, "searches") as bar:
         found = class_start.class_maps(be, comm, state, settings, source, advance=bar.advance)
-    gains = (
-        f"{found.n_volumes} principal volume{'s' * (found.n_volumes > 1)} of {found.n_particles} particles to {found.detail_A:.3g} A "
-        f"raise{'s' * (found.n_volumes == 1)} the log-likelihood by {found.gain:.0f}, with orientations exchanged among particles by "
-        f"{found.exchanged_gain:.0f}"
-    )
     if not found.is_shown:
         if not options.class_start:
-            tell(comm, job, "random", f"the particles show no difference: {gains}")
+            tell(comm, job, "random", f"the particles show no difference: {found.told}")
             return state
-        job.warning(f"--class_start principal: the particles show no difference ({gains}); the classes may be of noise")
+        job.warning(f"--class_start principal: the particles show no difference ({found.told}); the classes may be of noise")
     shares = ", ".join(f"{s:.2f}" for s in found.shares)
-    tell(comm, job, kind, f"{why}; {gains}; shares {shares}", gain=found.gain, exchanged_gain=found.exchanged_gain)
+    tell(comm, job, kind, f"{why}; {found.told}; shares {shares}", gain=found.gain, exchanged_gain=found.exchanged_gain)
     return replace(state, models=[replace(state.models[0], references=found.references)])
 
 
@@ -67,6 +63,20 @@ def tell(comm, job: Job, kind: str, why: str, **numbers: float) -> None:
     if comm.rank == 0:
         job.log.event(EVENT, how=kind, why=why, **numbers)
     job.progress.line(f" Classes start {'at random' if kind == 'random' else 'apart'}: {why}")
+
+
+def tell_parted(comm, job: Job, found: Parted) -> None:
+    """Which classes an initial model has in the end, and why."""
+    if not found.is_shown:
+        how, why = "as they were", f"the particles of one map show no difference: {found.maps.told}"
+    else:
+        new, old = (x / found.maps.n_particles for x in (found.log_likelihood, found.old_log_likelihood))
+        how = "apart" if found.is_better else "as they were"
+        why = f"log-likelihood {new:.2f} a particle as states of one map, {old:.2f} as the classes were; {found.maps.told}"
+    if comm.rank == 0:
+        numbers = {"log_likelihood": found.log_likelihood, "old_log_likelihood": found.old_log_likelihood}
+        job.log.event(EVENT, how=how, why=why, **numbers)
+    job.progress.line(f" Classes {'begin again apart' if how == 'apart' else 'stay as they were'}: {why}")
 
 
 def told(job: Job) -> dict[str, str]:

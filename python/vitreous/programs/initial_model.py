@@ -17,11 +17,12 @@ from vitreous.io.moment_files import read_moments, write_moments
 from vitreous.io.mrc import write_mrc
 from vitreous.io.particles import find_root, quantise
 from vitreous.io.refine_files import RefinePaths
-from vitreous.job import gradient
+from vitreous.job import gradient, parting
+from vitreous.job.forecast_volume import Stage, stages_of
 from vitreous.job.progress import RunEta, expectation_title, noise_line
 from vitreous.job.rundir import split_optimiser_name
 from vitreous.model.state import Model, Progress, Refinement
-from vitreous.programs import refine_volume
+from vitreous.programs import class_start, refine_volume
 from vitreous.programs.initial_model_options import MOST_SIGNIFICANT, Options
 from vitreous.programs.launch import open_job, record_options
 from vitreous.programs.refine_common import (
@@ -65,8 +66,9 @@ def run(options: Options, be, comm) -> Result:
             model = state.models[0]
             size_px = limited_size(model.box, model, options.gradient().last_limit_A)
             n_held = 2 if options.starts > 1 and not options.continue_from else 1  # the best start so far, and another
+            then = stages_of_parting(be, options, settings, state) if may_part(options, state) else []
             parts = refine_volume.tell_memory(
-                be, job, options, settings, state, size_px=size_px, gradient=True, n_held=n_held
+                be, job, options, settings, state, size_px=size_px, gradient=True, n_held=n_held, then=then
             )
             if not options.continue_from:
                 comm.map(lambda s: check(options, settings, s, source), [state])
@@ -77,6 +79,7 @@ def run(options: Options, be, comm) -> Result:
             if comm.rank == 0:  # who writes the report
                 import_plots_early()
             state = iterations(be, comm, job, options, settings, state, source)
+            state = with_parted_classes(be, comm, job, options, settings, state, source)
         best = comm.map(lambda s: final_map(be, job, options, s), [state])[0]
         report = refine_volume.write_report(be, job, options, state, parts) if comm.rank == 0 else None
     return Result(best, state.models[0].references, state.dataset.particles, state.models[0], job.dir.root, report)
@@ -239,6 +242,39 @@ def iterations(be, comm, job, options: Options, settings, state: Refinement, sou
             state.seconds["files"] = time.perf_counter() - middle
             tell_quarantined(job, state.dataset, told)
             refine_volume.log_iteration(job, state, course(options), eta.finished(time.perf_counter() - began))
+    return state
+
+
+def may_part(options: Options, state: Refinement) -> bool:
+    """Whether the classes are asked whether they are states of one map."""
+    return state.models[0].n_classes > 1 and not options.keep_classes
+
+
+def stages_of_parting(be, options: Options, settings, state: Refinement) -> list[Stage]:
+    """The searches that tell states of one map from other classes."""
+    model = state.models[0]
+    size_px = limited_size(model.box, model, parting.detail_A(settings))
+    of = lambda sampling: stages_of(be, replace(state, sampling=sampling), settings, None, size_px)[-1]
+    return [of(sampling) for sampling in parting.samplings(state.sampling, options.max_healpix_order)]
+
+
+def with_parted_classes(be, comm, job, options: Options, settings, state: Refinement, source) -> Refinement:
+    """The state with classes that are states of one structure, where they explain the particles better; written again."""
+    k = state.models[0].n_classes
+    if not may_part(options, state) or parting.is_parted(state):
+        return state
+    told = set(state.dataset.quarantined)
+    with job.progress.bar("Classes: states of one map", parting.rounds(int(state.dataset.usable.sum()), k)) as bar:
+        found = parting.parted(
+            be, comm, replace(state, moments=None), settings, source, max_bad=options.max_bad_fraction, quantise=quantise,
+            advance=bar.advance,
+        )  # fmt: skip
+    state = gradient.without_moments(found.state) if found.is_shown else state
+    class_start.tell_parted(comm, job, found)
+    if comm.rank == 0:
+        tell_quarantined(job, state.dataset, told)
+        if found.is_shown:
+            write(job, options, state)
     return state
 
 

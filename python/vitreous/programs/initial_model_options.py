@@ -69,6 +69,10 @@ class Options(GradientFlags, VolumeOptions):
     maxsig: int | None = again(VolumeOptions, "maxsig", unset=f"{MOST_SIGNIFICANT} for each class")
     minres_map: int = again(VolumeOptions, "minres_map", "the resolution is never taken to be less than this shell")
     pad: int = again(VolumeOptions, "pad", default=1, on_continue=False)
+    keep_classes: bool = option(
+        False, "leave classes as the steps along the gradient found them; else they may become states of one map",
+        group="expert",
+    )  # fmt: skip
     no_init_blobs: bool = option(False, "begin with averages at random angles instead of blobs", group="expert")
     grad: bool = again(
         GradientFlags, "grad", "steps along the gradient", group="expert", on_continue=True, saved=None, no_effect="it is always done"

@@ -17,7 +17,7 @@ from vitreous.errors import InputError
 from vitreous.io.particles import find_root, quantise
 from vitreous.io.refine_files import read_refinement, write_refinement
 from vitreous.job import refine
-from vitreous.job.forecast_volume import forecast_volume, stages_of
+from vitreous.job.forecast_volume import forecast_volume, stages_of, total
 from vitreous.job.job import Job, command_line
 from vitreous.job.progress import RunEta, duration, expectation_title, noise_line
 from vitreous.job.rundir import RunDir, split_optimiser_name
@@ -358,8 +358,9 @@ def log_iteration(job: Job, state: Refinement, course: Course, left_s: float) ->
 
 
 def tell_memory(
-    be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement, *, course=None, size_px=0, gradient=False, n_held=1
-) -> dict[str, int]:
+    be, job: Job, options: VolumeOptions, settings: Settings, state: Refinement, *, course=None, size_px=0, gradient=False,
+    n_held=1, then=(),
+) -> dict[str, int]:  # fmt: skip
     """Print the predicted peak; InputError where it does not fit.
 
     Parameters
@@ -368,18 +369,19 @@ def tell_memory(
     size_px : Fourier box of the largest iteration; 0 = up to Nyquist, as the last one of a refinement is
     gradient : iterations step along the gradient
     n_held : states that are there at once
+    then : stages of ordinary iterations that follow
     """
     alone = course is not None and course.last_iteration - state.progress.iteration == 1
-    parts = forecast_volume(
-        state.dataset,
-        state.models,
-        stages_of(be, state, settings, course and course.auto, size_px or state.models[0].box, gradient=gradient, alone=alone),
-        Symmetry.parse(state.symmetry),
-        preread=options.preread_images,
-        n_threads=be.n_threads,
-        gradient=gradient,
-        n_held=n_held,
-    )
+    box = state.models[0].box
+
+    def forecast(stages, gradient: bool):
+        return forecast_volume(
+            state.dataset, state.models, stages, Symmetry.parse(state.symmetry), preread=options.preread_images,
+            n_threads=be.n_threads, gradient=gradient, n_held=n_held,
+        )  # fmt: skip
+
+    stages = stages_of(be, state, settings, course and course.auto, size_px or box, gradient=gradient, alone=alone)
+    parts = max([forecast(stages, gradient), *(forecast([stage], False) for stage in then)], key=total)
     shrink = "give --pad 1, which takes an eighth of the memory for maps, or smaller images"
     job.tell_memory(parts, shrink)
     return parts
