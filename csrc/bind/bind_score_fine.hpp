@@ -7,7 +7,7 @@ template <class Dev> void bind_score_fine(py::module_ &m, Dev dev) {
   m.def("score_fine", [dev](py::object bank, py::object row_class, py::object pose_prior, py::object shift_prior, py::object images,
                             py::object ctf, py::object half_inv_var, py::object phases, py::object pose_children, py::object start,
                             py::object pose, py::object shift, py::object sample_prior, py::object pose_key,
-                             py::object n_whole, idx n_per_shift, double fraction, bool correlation) {
+                            py::object n_whole, idx n_per_shift, double fraction, bool correlation) {
     const FineProblem problem{view<Dev, const float, 3>(bank, "bank"),
                               view<Dev, const std::int32_t, 1>(row_class, "row_class"),
                               view<Dev, const float, 1>(pose_prior, "pose_prior"),

@@ -171,6 +171,13 @@ def finished(plan: Plan3D, volumes, flatten: bool) -> np.ndarray:
     return np.ascontiguousarray(volumes, np.float32)
 
 
+def flattened(model: Model, settings: Settings) -> Model:
+    """The model with nothing outside the solvent mask, where that is asked for."""
+    if not settings.flatten_solvent:
+        return model
+    return replace(model, references=model.references * solvent_mask(model, settings))
+
+
 def solvent_mask(model: Model, settings: Settings) -> np.ndarray:
     """(box, box, box) float32: the user's mask, or a soft sphere of the particle's diameter."""
     if settings.solvent_mask is not None:

@@ -56,7 +56,7 @@ class ClassMaps:
     @property
     def excess(self) -> float:
         """What the gain is above that of chance, as a part of one volume's."""
-        return (self.gain / self.exchanged_gain - 1) * self.n_volumes
+        return (self.gain - self.exchanged_gain) / max(self.exchanged_gain, 1e-9) * self.n_volumes
 
     @property
     def is_shown(self) -> bool:

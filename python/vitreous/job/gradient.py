@@ -60,10 +60,7 @@ def first_maps(
 
 def initialise(be, state: Refinement, settings: Settings, source, *, n_first: int, max_bad: float) -> Refinement:
     """Noise spectra, priors of the first maps, and moments."""
-    model = state.models[0]
-    if settings.flatten_solvent:
-        model = replace(model, references=model.references * gold.solvent_mask(model, settings))
-    state = replace(state, models=[model])
+    state = replace(state, models=[gold.flattened(state.models[0], settings)])
     state = refine.initialise(be, state, settings, source, n_noise=n_first, max_bad=max_bad)
     return without_moments(state)
 

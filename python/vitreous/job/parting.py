@@ -26,8 +26,10 @@ N_GLOBAL, N_MORE, N_LOCAL, LOCAL_ORDER, LOCAL_SIGMA_DEG = 3, 5, 8, 4, 4.0
 DETAIL = 1 / 15
 # A smaller excess over chance than that of a classification's start suffices, as likelihoods are compared in the end.
 LEAST_EXCESS = 0.03
-# Particles a class that are enough to tell states apart; all are searched once more, at the end.
+# Particles a class that are enough to tell states apart; where there are more, all are searched twice at the end.
 MOST_PER_CLASS = 1500
+# States of the run that are there at once, with their maps: the run's, of one class, and two of several.
+N_HELD = 4
 ACCURACIES = ("accuracy_rotation_deg", "accuracy_shift_A")
 
 
@@ -37,26 +39,19 @@ class Parted:
 
     Attributes
     ----------
-    state : the run's, with new classes where these explain the particles better; as it was where no difference is shown
-    maps : first maps of the new classes
-    log_likelihood, old_log_likelihood : of the chosen particles, with new and with old classes; the second is None where no
-        difference is shown
+    state : the run's, with all classes searched again; as it was where one map's particles show no difference
+    maps : first maps of states of one map
+    n_particles : whose likelihoods were compared; 0 where no difference is shown
+    log_likelihood, old_log_likelihood : of these, with states of one map and with the classes as they were
+    is_better : states of one map explain the particles better
     """
 
     state: Refinement
     maps: class_start.ClassMaps
-    log_likelihood: float | None
-    old_log_likelihood: float | None
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether the particles of one map show a difference, so that all classes were searched."""
-        return self.log_likelihood is not None
-
-    @property
-    def is_better(self) -> bool:
-        """Whether states of one map explain the particles better than the classes as they were."""
-        return self.is_shown and self.log_likelihood > self.old_log_likelihood
+    n_particles: int = 0
+    log_likelihood: float | None = None
+    old_log_likelihood: float | None = None
+    is_better: bool = False
 
 
 def detail_A(settings: Settings) -> float:
@@ -64,10 +59,10 @@ def detail_A(settings: Settings) -> float:
     return DETAIL * settings.particle_diameter_A
 
 
-def samplings(sampling: Sampling, order: int) -> list[Sampling]:
-    """Of the searches after steps along the gradient that end at a HEALPix order: global, local."""
-    wide = replace(sampling, healpix_order=order, psi_step_deg=healpix.step_deg(order))
-    return [wide, local(wide)]
+def wide(sampling: Sampling, order: int | None = None) -> Sampling:
+    """Searches of all orientations, at a HEALPix order or as it is, but coarser than the local ones."""
+    order = min(sampling.healpix_order if order is None else order, LOCAL_ORDER - 1)
+    return replace(sampling, healpix_order=order, psi_step_deg=healpix.step_deg(order), sigma_deg=0.0)
 
 
 def local(sampling: Sampling) -> Sampling:
@@ -85,13 +80,13 @@ def is_parted(state: Refinement) -> bool:
 def rounds(n_particles: int, n_classes: int) -> int:
     """Particles that ``parted`` goes through at the most, all searches together."""
     n = min(n_particles, MOST_PER_CLASS * n_classes)
-    return n * ((n_classes + 1) * N_GLOBAL + 3 * N_LOCAL) + (2 * n_particles if n < n_particles else 0)
+    return n * ((n_classes + 1) * N_GLOBAL + 2 * N_MORE + 4 * N_LOCAL) + (2 * n_particles if n < n_particles else 0)
 
 
 def one_class(state: Refinement, k: int) -> Refinement:
     """All particles in one of the classes."""
     model = state.models[0]
-    taken = {name: np.array(getattr(model, name)[[k]]) for name in (*PER_CLASS, *ACCURACIES)}
+    taken = {name: getattr(model, name)[[k]] for name in (*PER_CLASS, *ACCURACIES)}
     model = replace(model, **{**taken, "class_weight": np.ones(1)})
     ones = np.ones(len(state.dataset), np.int32)
     return replace(state, models=[model], dataset=state.dataset.with_particles(class_number=ones), direction_weights=[None])
@@ -115,23 +110,27 @@ def searched(state: Refinement, iterate, sampling: Sampling, n_iterations: int) 
     return state
 
 
-def settled(state: Refinement, iterate) -> Refinement:
-    """The state after global searches, and local ones."""
-    wide = state.sampling
-    return searched(searched(state, iterate, wide, N_GLOBAL), iterate, local(wide), N_LOCAL)
-
-
-def best_of_one(state: Refinement, iterate) -> Refinement:
+def best_of_one(comm, state: Refinement, iterate, chosen) -> Refinement:
     """The state of that class which explains all particles best, after local searches."""
-    wide = state.sampling
-    tried = [searched(one_class(state, k), iterate, wide, N_GLOBAL) for k in range(state.models[0].n_classes)]
-    best = max(tried, key=lambda s: s.models[0].log_likelihood)
-    best = searched(best, iterate, wide, N_MORE)
-    return searched(best, iterate, local(wide), N_LOCAL)
+    tried = [searched(one_class(state, k), iterate, wide(state.sampling), N_GLOBAL) for k in range(state.models[0].n_classes)]
+    best = tried[agreed(comm, int(np.argmax(likelihoods(tried, chosen)[1])))]
+    return searched(searched(best, iterate, best.sampling, N_MORE), iterate, local(best.sampling), N_LOCAL)
+
+
+def likelihoods(states: list[Refinement], chosen) -> tuple[int, list[float]]:
+    """How many of the chosen particles all states can use, and the logarithm of their likelihood in each."""
+    usable = np.all([s.dataset.usable[chosen] for s in states], 0)
+    sums = [s.dataset.particles.log_likelihood[chosen][usable].sum() for s in states]
+    return int(usable.sum()), [float(np.nan_to_num(x, nan=-np.inf)) for x in sums]  # a class that holds nothing has none
+
+
+def agreed(comm, decision):
+    """One process decides for all."""
+    return comm.map(lambda own: own, [decision])[0]
 
 
 def parted(
-    be, comm, state: Refinement, settings: Settings, source, *, max_bad=0.01, quantise=lambda d: d,
+    be, comm, state: Refinement, settings: Settings, source, *, check=lambda: None, max_bad=0.01, quantise=lambda d: d,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Parted:  # fmt: skip
     """The run's classes, or better ones.
@@ -139,24 +138,34 @@ def parted(
     Parameters
     ----------
     state : of a run with several classes, after its last iteration
+    check : called before each search; raises to stop
     advance : called with a number of particles as they are done, ``rounds`` of them at the most
     """
-    whole, k, n = state, state.models[0].n_classes, len(state.dataset)
+    whole, k, n = state, state.models[0].n_classes, int(state.dataset.usable.sum())
     settings = replace(settings, one_reference_for_all=False, residual_sums=False)
-    of_all = partial(refine.iterate, be, settings=settings, source=source, comm=comm, max_bad=max_bad, quantise=quantise,
-                     advance=advance, limit_A=detail_A(settings))  # fmt: skip
     chosen = class_start.drawn(state.dataset, settings.random_seed, MOST_PER_CLASS * k)
-    iterate = partial(of_all, parts=[chosen])
-    one = best_of_one(state, iterate)
+
+    def iterate(state: Refinement, parts=(chosen,)) -> Refinement:
+        check()
+        return refine.iterate(
+            be, state, settings, source, comm, parts=parts, limit_A=detail_A(settings), max_bad=max_bad, quantise=quantise,
+            advance=advance,
+        )  # fmt: skip
+
+    one = best_of_one(comm, state, iterate, chosen)
     begins = several_classes(one, k, np.full(k, 1 / k), np.repeat(one.models[0].references, k, 0))
     maps = class_start.class_maps(be, comm, begins, settings, source, most=MOST_PER_CLASS * k)
-    if maps.excess < LEAST_EXCESS:
-        return Parted(whole, maps, None, None)
+    del begins
+    if agreed(comm, not maps.excess >= LEAST_EXCESS):
+        return Parted(whole, maps)
     new = several_classes(one, k, maps.shares, maps.references)
     new = searched(new, iterate, one.sampling, N_LOCAL)
-    old = settled(state, iterate)
-    likelihoods = [s.models[0].log_likelihood for s in (new, old)]
-    best = new if likelihoods[0] > likelihoods[1] else old
+    old = searched(state, iterate, wide(state.sampling), N_GLOBAL + N_MORE)
+    old = searched(old, iterate, one.sampling, 2 * N_LOCAL)
+    n_both, found = likelihoods([new, old], chosen)
+    is_better = agreed(comm, found[0] > found[1])
+    best = new if is_better else old
     if len(chosen) < n:
-        best = searched(searched(best, of_all, whole.sampling, 1), of_all, best.sampling, 1)
-    return Parted(replace(best, progress=whole.progress, before=whole.dataset), maps, *likelihoods)
+        of_all = partial(iterate, parts=None)
+        best = searched(searched(best, of_all, wide(whole.sampling), 1), of_all, best.sampling, 1)
+    return Parted(replace(best, progress=whole.progress, before=whole.dataset), maps, n_both, *found, is_better)

@@ -67,10 +67,10 @@ def tell(comm, job: Job, kind: str, why: str, **numbers: float) -> None:
 
 def tell_parted(comm, job: Job, found: Parted) -> None:
     """Which classes an initial model has in the end, and why."""
-    if not found.is_shown:
+    if not found.n_particles:
         how, why = "as they were", f"the particles of one map show no difference: {found.maps.told}"
     else:
-        new, old = (x / found.maps.n_particles for x in (found.log_likelihood, found.old_log_likelihood))
+        new, old = (x / found.n_particles for x in (found.log_likelihood, found.old_log_likelihood))
         how = "apart" if found.is_better else "as they were"
         why = f"log-likelihood {new:.2f} a particle as states of one map, {old:.2f} as the classes were; {found.maps.told}"
     if comm.rank == 0:

@@ -78,8 +78,11 @@ def run(options: Options, be, comm) -> Result:
                 state = gradient.without_moments(state)
             if comm.rank == 0:  # who writes the report
                 import_plots_early()
+            is_whole = state.progress.iteration >= options.iter and parting.is_parted(state)  # of a run that goes on
             state = iterations(be, comm, job, options, settings, state, source)
-            state = with_parted_classes(be, comm, job, options, settings, state, source)
+            if may_part(options, state) and not is_whole:
+                state = replace(state, moments=None)  # which no step needs any more
+                state = with_parted_classes(be, comm, job, options, settings, state, source)
         best = comm.map(lambda s: final_map(be, job, options, s), [state])[0]
         report = refine_volume.write_report(be, job, options, state, parts) if comm.rank == 0 else None
     return Result(best, state.models[0].references, state.dataset.particles, state.models[0], job.dir.root, report)
@@ -254,27 +257,27 @@ def stages_of_parting(be, options: Options, settings, state: Refinement) -> list
     """The searches that tell states of one map from other classes."""
     model = state.models[0]
     size_px = limited_size(model.box, model, parting.detail_A(settings))
-    of = lambda sampling: stages_of(be, replace(state, sampling=sampling), settings, None, size_px)[-1]
-    return [of(sampling) for sampling in parting.samplings(state.sampling, options.max_healpix_order)]
+    samplings = parting.wide(state.sampling, options.max_healpix_order), parting.local(state.sampling)
+    return [stages_of(be, replace(state, sampling=s), settings, None, size_px)[-1] for s in samplings]
 
 
 def with_parted_classes(be, comm, job, options: Options, settings, state: Refinement, source) -> Refinement:
     """The state with classes that are states of one structure, where they explain the particles better; written again."""
     k = state.models[0].n_classes
-    if not may_part(options, state) or parting.is_parted(state):
-        return state
     told = set(state.dataset.quarantined)
     with job.progress.bar("Classes: states of one map", parting.rounds(int(state.dataset.usable.sum()), k)) as bar:
         found = parting.parted(
-            be, comm, replace(state, moments=None), settings, source, max_bad=options.max_bad_fraction, quantise=quantise,
-            advance=bar.advance,
+            be, comm, state, settings, source, check=job.check_abort, max_bad=options.max_bad_fraction,
+            quantise=quantise, advance=bar.advance,
         )  # fmt: skip
-    state = gradient.without_moments(found.state) if found.is_shown else state
+    state = found.state
     class_start.tell_parted(comm, job, found)
     if comm.rank == 0:
         tell_quarantined(job, state.dataset, told)
-        if found.is_shown:
-            write(job, options, state)
+        if found.n_particles:
+            paths = RefinePaths(job.dir.root, state.progress.iteration)
+            Path(paths.optimiser).unlink(missing_ok=True)  # until all files of the iteration are new, it is none to go on from
+            write(job, options, gradient.without_moments(state))
     return state
 
 

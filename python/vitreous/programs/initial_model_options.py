@@ -71,7 +71,7 @@ class Options(GradientFlags, VolumeOptions):
     pad: int = again(VolumeOptions, "pad", default=1, on_continue=False)
     keep_classes: bool = option(
         False, "leave classes as the steps along the gradient found them; else they may become states of one map",
-        group="expert",
+        group="expert", on_continue=True,
     )  # fmt: skip
     no_init_blobs: bool = option(False, "begin with averages at random angles instead of blobs", group="expert")
     grad: bool = again(

@@ -16,7 +16,7 @@ from vitreous.engine.settings import Settings
 from vitreous.errors import InputError
 from vitreous.io.particles import find_root, quantise
 from vitreous.io.refine_files import read_refinement, write_refinement
-from vitreous.job import refine
+from vitreous.job import parting, refine
 from vitreous.job.forecast_volume import forecast_volume, stages_of, total
 from vitreous.job.job import Job, command_line
 from vitreous.job.progress import RunEta, duration, expectation_title, noise_line
@@ -261,10 +261,7 @@ def initialise(be, job: Job, options: VolumeOptions, settings: Settings, state: 
     """Noise spectra and the files of iteration 0."""
     if not options.dont_check_norm:
         check_background(options, settings, state.dataset, source)
-    if settings.flatten_solvent:
-        first = state.models[0]
-        first = replace(first, references=first.references * gold.solvent_mask(first, settings))
-        state = replace(state, models=[first] * len(state.models))
+    state = replace(state, models=[gold.flattened(state.models[0], settings)] * len(state.models))
     job.progress.line(noise_line(options.nr_parts_sigma2noise))
     told = set(state.dataset.quarantined)
     state = refine.initialise(
@@ -369,19 +366,19 @@ def tell_memory(
     size_px : Fourier box of the largest iteration; 0 = up to Nyquist, as the last one of a refinement is
     gradient : iterations step along the gradient
     n_held : states that are there at once
-    then : stages of ordinary iterations that follow
+    then : stages of ordinary iterations that follow (job/parting.py)
     """
     alone = course is not None and course.last_iteration - state.progress.iteration == 1
     box = state.models[0].box
 
-    def forecast(stages, gradient: bool):
+    def forecast(stages, gradient: bool, n_held: int):
         return forecast_volume(
             state.dataset, state.models, stages, Symmetry.parse(state.symmetry), preread=options.preread_images,
             n_threads=be.n_threads, gradient=gradient, n_held=n_held,
         )  # fmt: skip
 
     stages = stages_of(be, state, settings, course and course.auto, size_px or box, gradient=gradient, alone=alone)
-    parts = max([forecast(stages, gradient), *(forecast([stage], False) for stage in then)], key=total)
+    parts = max([forecast(stages, gradient, n_held), *(forecast([stage], False, parting.N_HELD) for stage in then)], key=total)
     shrink = "give --pad 1, which takes an eighth of the memory for maps, or smaller images"
     job.tell_memory(parts, shrink)
     return parts
