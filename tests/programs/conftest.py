@@ -72,7 +72,9 @@ class Case:
 
 def vitreous(words, *, code: str = "", **options) -> subprocess.Popen:
     """Start the program as a command, after some Python code, with its output in pipes."""
-    main = f"{code}\nimport sys\nfrom vitreous.cli import main\nsys.exit(main())"
+    # A shell's background job, as these tests may be, hands on that Ctrl-C is ignored.
+    ctrl_c = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
+    main = f"{ctrl_c}\n{code}\nfrom vitreous.cli import main\nsys.exit(main())"
     environment = os.environ | {"PYTHONWARNINGS": "error"} | options.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-c", main, *words], env=environment, **pipes, **options)
