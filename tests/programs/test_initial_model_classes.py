@@ -64,6 +64,8 @@ def test_two_states_are_told_apart_and_not_searched_again(sets, tmp_path, monkey
     assert told(root) == ["apart"] and purity(sets["states"], found.particles) > 0.95
     written = read_particles(f"{root}_it030_data.star").particles
     np.testing.assert_array_equal(written.class_number, found.particles.class_number)
+    last = [e for e in read_events(Path(f"{root}.jsonl"), "iteration") if e["iteration"] == 30][-1]
+    assert last["local"] and last["class_weight"] == pytest.approx(found.model.class_weight)
     again = model(sets["states"], root, **{"continue": f"{root}_it030_optimiser.star"})
     assert told(root) == ["apart"]
     np.testing.assert_array_equal(again.particles.euler_deg, found.particles.euler_deg)

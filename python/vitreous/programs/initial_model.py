@@ -278,6 +278,7 @@ def with_parted_classes(be, comm, job, options: Options, settings, state: Refine
             paths = RefinePaths(job.dir.root, state.progress.iteration)
             Path(paths.optimiser).unlink(missing_ok=True)  # until all files of the iteration are new, it is none to go on from
             write(job, options, gradient.without_moments(state))
+            job.log.event("iteration", **refine_volume.event_values(state))  # in place of that of the last iteration
     return state
 
 
