@@ -102,8 +102,6 @@ def several_classes(state: Refinement, n_classes: int, class_weight, references)
 
 def searched(state: Refinement, iterate, sampling: Sampling, n_iterations: int) -> Refinement:
     """The state after some iterations with one sampling."""
-    if sampling.healpix_order != state.sampling.healpix_order:
-        state = replace(state, direction_weights=[None])
     state = replace(state, sampling=sampling)
     for _ in range(n_iterations):
         state = iterate(state)
